@@ -1,0 +1,199 @@
+"""One command for humans and CI: ``nox`` runs everything that proves the project.
+
+Everything is tested as a user gets it: the wheel is built once a run, from the sdist, and each session
+installs that wheel. What a session needs besides is named in ``pyproject.toml``.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import nox
+
+ROOT = Path(__file__).parent
+WHEELS = ROOT / ".nox" / "wheel"
+COVERAGE = ROOT / ".nox" / "coverage"
+
+PYPROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
+PYTHONS = nox.project.python_versions(PYPROJECT)
+EXPECTED = ["3.11", "3.12", "3.13"]  # the newer ones are tested where they are found
+
+# The table of adapters under test: the extra, the version of its library, and the group with its server.
+CONTRIB = [
+    ("redis", "redis==8.1.*", "valkey"),
+]
+
+
+def pyenv_folders() -> list[Path]:
+    """Return the folder of each interpreter that pyenv has installed, oldest first.
+
+    pyenv's shims answer only for versions that are switched on where one stands, and otherwise fail.
+    """
+    shims = [Path(p).parent for p in os.get_exec_path() if Path(p).name == "shims"]
+    roots = [os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"), *shims]
+    found = {folder.parent for root in roots for folder in Path(root).glob("versions/*/bin/python3")}
+    return sorted(found, key=lambda bin_: [int(n) for n in bin_.parent.name.split(".") if n.isdigit()])
+
+
+def find_interpreters() -> list[str]:
+    """Put the real folder of each interpreter on ``PATH``, where nox looks, and return what is there."""
+    shims = {p for p in os.get_exec_path() if Path(p).name == "shims"}
+    rest = [p for p in os.get_exec_path() if p not in shims]
+    pyenv = [str(folder) for folder in reversed(pyenv_folders())]
+    search = os.pathsep.join([*rest, *pyenv])
+    found = {version: shutil.which(f"python{version}", path=search) for version in PYTHONS}
+    folders = dict.fromkeys(str(Path(path).parent) for path in found.values() if path)
+    os.environ["PATH"] = os.pathsep.join([*folders, os.environ["PATH"]])
+    return [version for version, path in found.items() if path]
+
+
+FOUND = find_interpreters()
+# Where one interpreter is enough: the newest that must work, so that every tool has a build for it.
+MAIN = ([v for v in EXPECTED if v in FOUND] or FOUND or EXPECTED)[-1]
+
+nox.needs_version = ">=2025.10.16"
+nox.options.default_venv_backend = "virtualenv"
+nox.options.download_python = "never"
+# A missing interpreter is reported by `interpreters` and in nox's summary; it is no failure.
+nox.options.error_on_missing_interpreters = False
+nox.options.sessions = [
+    "interpreters",
+    "lint",
+    "typing",
+    "tests",
+    "tests_uvloop",
+    "tests_eager_debug",
+    "contrib",
+    "coverage",
+    "demo",
+]
+
+
+def group(*names: str) -> list[str]:
+    """Return the requirements of dependency groups."""
+    return list(nox.project.dependency_groups(PYPROJECT, *names))
+
+
+def install(session: nox.Session, *requirements: str, extra: str = "") -> None:
+    """Install the wheel that `build` made, and what a session needs besides."""
+    (wheel,) = WHEELS.glob("*.whl")
+    session.install(f"{wheel}[{extra}]" if extra else str(wheel), *requirements)
+
+
+def pytest(session: nox.Session, *arguments: str, **env: str) -> None:
+    """Run pytest under coverage; a skip that is not on the written list fails the run."""
+    env |= {
+        "ACP_NO_SKIPS": "1",
+        "COVERAGE_FILE": str(COVERAGE / f".coverage.{session.name}"),
+    }
+    session.run("coverage", "run", "-m", "pytest", *arguments, *session.posargs, env=env)
+
+
+@nox.session(python=False)
+def interpreters(session: nox.Session) -> None:
+    """Say which interpreters the tests run on, and which are missing."""
+    for version in PYTHONS:
+        path = shutil.which(f"python{version}") if version in FOUND else None
+        session.log(f"Python {version}: {path or 'NOT FOUND, so nothing is tested on it'}")
+    if not FOUND:
+        session.error(f"none of Python {', '.join(PYTHONS)} was found")
+
+
+@nox.session(python=MAIN)
+def build(session: nox.Session) -> None:
+    """Build the sdist, and from it the wheel that the other sessions test."""
+    session.install(*group("build"))
+    for folder in (WHEELS, COVERAGE):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+    session.run("python", "-m", "build", "--outdir", str(WHEELS), str(ROOT), silent=True)
+
+
+@nox.session(python=MAIN)
+def lint(session: nox.Session) -> None:
+    """Check style and format; `nox -s lint -- fix` mends what can be mended."""
+    session.install(*group("lint"))
+    if "fix" in session.posargs:
+        session.run("ruff", "check", "--fix")
+        session.run("ruff", "format")
+        return
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+
+
+@nox.session(python=MAIN, requires=["build"])
+def typing(session: nox.Session) -> None:
+    """Check types as the strictest user would, and that every public name has one."""
+    install(session, *group("typing"))
+    session.run("mypy")
+    session.run("pyright")
+    session.run("pyright", "--verifytypes", "asyncio_connection_pool", "--ignoreexternal")
+
+
+@nox.session(python=PYTHONS, requires=["build"])
+def tests(session: nox.Session) -> None:
+    """Test the core on every interpreter that is found."""
+    install(session, *group("tests"))
+    pytest(session, "tests")
+
+
+@nox.session(python=MAIN, requires=["build"])
+def tests_uvloop(session: nox.Session) -> None:
+    """Test the core under uvloop."""
+    install(session, *group("tests", "uvloop"))
+    pytest(session, "tests", ACP_TEST_LOOP="uvloop")
+
+
+@nox.session(python=MAIN, requires=["build"])
+def tests_eager_debug(session: nox.Session) -> None:
+    """Test the core with eager tasks and asyncio's debug mode."""
+    install(session, *group("tests"))
+    pytest(session, "tests", ACP_TEST_LOOP="eager-debug", PYTHONASYNCIODEBUG="1")
+
+
+@nox.session(python=MAIN, requires=["build"])
+@nox.parametrize("extra, library, server", CONTRIB, ids=[row[1] for row in CONTRIB])
+def contrib(session: nox.Session, extra: str, library: str, server: str) -> None:
+    """Test one adapter against its real server, with no other extra installed."""
+    install(session, library, *group("tests", server), extra=extra)
+    pytest(session, *map(str, sorted(Path("contrib_tests").glob(f"test_{extra}*.py"))))
+
+
+@nox.session(python=MAIN)
+def coverage(session: nox.Session) -> None:
+    """Combine what the test sessions of this run measured; every branch has to be covered."""
+    session.install(*[r for r in group("tests") if r.startswith("coverage")])
+    session.env["COVERAGE_FILE"] = str(COVERAGE / ".coverage")
+    session.run("coverage", "combine", "--keep", str(COVERAGE))
+    session.log("The core:")
+    session.run("coverage", "report", "--omit=*/contrib/*")
+    session.log("The adapters:")
+    session.run("coverage", "report", "--include=*/contrib/*")
+
+
+@nox.session(python=MAIN, requires=["build"])
+def demo(session: nox.Session) -> None:
+    """Send a rising and falling load through the pool to a real Valkey, and draw what happens."""
+    install(session, *group("valkey"), extra="redis")
+    session.run("python", "examples/demo.py", *session.posargs, env={"PYTHONPATH": "contrib_tests"})
+
+
+@nox.session(python=MAIN, requires=["build"])
+def explore(session: nox.Session) -> None:
+    """Explore at least 500,000 schedules (ACP_EXPLORE_SCHEDULES says how many); takes its time."""
+    install(session, *group("tests"))
+    schedules = os.environ.get("ACP_EXPLORE_SCHEDULES", "500000")
+    session.run(
+        *("python", "-m", "pytest", "-s", "-o", "faulthandler_timeout=0", "tests/explorer"),
+        *session.posargs,
+        env={"ACP_NO_SKIPS": "1", "ACP_EXPLORE_SCHEDULES": schedules},
+    )
+
+
+@nox.session(python=[EXPECTED[0], EXPECTED[-1]], requires=["build"])
+def bench(session: nox.Session) -> None:
+    """Measure what the pool costs, on the oldest and on the newest interpreter that must work."""
+    install(session)
+    session.run("python", "-m", "benchmarks", *session.posargs)
