@@ -1,0 +1,85 @@
+"""The architecture holds: imports go one way, files and functions stay small.
+
+Each layer of `LINE` may import the layers before it, and no layer imports its own. A new module of the core has to
+be given a place here.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+import source
+
+LINE = [
+    {"_errors", "_stats", "_queue", "_slot"},
+    {"_ledger"},
+    {"_strategy", "_observe"},
+    {"_options", "_tasks"},
+    {"_closing"},
+    {"_supply"},
+    {"_lease", "_maintenance"},
+    {"_pool"},
+    {"__init__"},
+]
+LONGEST_FILE = 350
+LONG_FUNCTION = 20
+SHORT_ENOUGH = 0.9
+
+
+def layer_of(module: str) -> int:
+    """Find the place of a module of the core on the line."""
+    return next(i for i, layer in enumerate(LINE) if module in layer)
+
+
+def inner(names: set[str]) -> set[str]:
+    """Of the modules that are imported, name those of this package."""
+    prefix = source.PACKAGE + "."
+    return {"__init__" if name == source.PACKAGE else name.removeprefix(prefix) for name in names if is_inner(name)}
+
+
+def is_inner(name: str) -> bool:
+    return name == source.PACKAGE or name.startswith(source.PACKAGE + ".")
+
+
+@pytest.mark.parametrize("module", source.core_modules())
+def test_every_module_of_the_core_has_a_place_on_the_line(module):
+    assert any(module in layer for layer in LINE), "give it a layer in LINE"
+
+
+@pytest.mark.parametrize("module", source.core_modules())
+def test_a_module_imports_only_what_stands_before_it(module):
+    allowed = set().union(*LINE[: layer_of(module)])
+    assert inner(source.imports(source.core_modules()[module])) <= allowed
+
+
+@pytest.mark.parametrize("module", source.core_modules())
+def test_the_core_imports_nothing_but_the_standard_library(module):
+    tops = {name.partition(".")[0] for name in source.imports(source.core_modules()[module])}
+    assert tops <= sys.stdlib_module_names | {source.PACKAGE}
+
+
+@pytest.mark.parametrize("module", ["_ledger", "_queue", "_slot"])
+def test_the_state_machine_knows_no_loop_and_no_clock(module):
+    tops = {name.partition(".")[0] for name in source.imports(source.core_modules()[module])}
+    assert not tops & {"asyncio", "time", "datetime", "contextvars", "threading", "concurrent"}
+
+
+@pytest.mark.parametrize("module", source.satellites())
+def test_contrib_and_testing_use_public_names_only(module):
+    names = inner(source.imports(source.satellites()[module]))
+    assert not [name for name in names if any(part.startswith("_") for part in name.split(".")) and name != "__init__"]
+
+
+@pytest.mark.parametrize("path", [*source.core_modules().values(), *source.satellites().values()], ids=lambda p: p.name)
+def test_no_file_is_long(path):
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= LONGEST_FILE
+
+
+def test_most_functions_are_short():
+    lengths = {}
+    for path in source.core_modules().values():
+        lengths |= source.function_lengths(path)
+    long = {name: lines for name, lines in lengths.items() if lines >= LONG_FUNCTION}
+    assert len(long) <= (1 - SHORT_ENOUGH) * len(lengths), long
