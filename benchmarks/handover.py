@@ -1,0 +1,154 @@
+"""Hand-over: what it costs to give a connection to the next of 100 callers, and to the next of 50,000.
+
+A pool of one connection has a queue before it. Its first BATCH callers are served, each of which leaves at once; that
+is timed. Then as many new ones queue up, untimed, so that the length stays what it is said to be. Finished tasks are
+kept until the clock has stopped, for their end is no part of a hand-over.
+
+50,000 tasks lie in colder memory than 100, which costs whoever implements the pool; how much, "fifo" shows. So a queue
+of 100 is measured twice: alone, and as one of 500 such queues, before 500 pools. Then as many tasks wait as in the long
+queue, and what differs is its length alone.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from itertools import cycle, islice
+from time import perf_counter_ns
+
+from .contenders import WITH_FIFO, Build, Pool
+from .figures import Budget, Figure
+from .measure import Rounds, Spread, interleave, settle
+
+ROUNDS = 20
+BATCH = 50
+BATCHES = 100
+SHORT, LONG = 100, 50_000
+CASES = {
+    "one of 100": (1, SHORT),
+    f"one of 100 in {LONG // SHORT} queues": (LONG // SHORT, SHORT),
+    "one of 50,000": (1, LONG),
+}
+"""Name: how many queues, and how long each is."""
+
+LONG_TO_SHORT = Budget("at most", 1.3)
+
+
+def run() -> Sequence[Figure]:
+    """Measure every contender in one event loop."""
+    return asyncio.run(_run())
+
+
+async def _run() -> Sequence[Figure]:
+    queues = {
+        f"{name}, {case}": Queues(build, number, length)
+        for name, build in WITH_FIFO.items()
+        for case, (number, length) in CASES.items()
+    }
+    for each in queues.values():
+        await each.begin()
+    taken = await interleave({label: each.serve for label, each in queues.items()}, ROUNDS)
+    for each in queues.values():
+        await each.end()
+    return [*(Figure(label, "ns", Spread.of(values)) for label, values in taken.items()), *_ratios(taken)]
+
+
+def _ratios(taken: Rounds) -> Sequence[Figure]:
+    """Compare the long queue with both short ones, and ours with the lower bound."""
+    alone, among_many, long = CASES
+    pairs = [
+        (f"{name}, {long} / {short}", f"{name}, {long}", f"{name}, {short}")
+        for short in (alone, among_many)
+        for name in WITH_FIFO
+    ] + [(f"ours / fifo, {case}", f"ours, {case}", f"fifo, {case}") for case in CASES]
+    return [
+        Figure(
+            label,
+            "×",
+            Spread.of_ratio(taken[above], taken[below]),
+            LONG_TO_SHORT if label.startswith("ours, ") else None,
+        )
+        for label, above, below in pairs
+    ]
+
+
+class Queues:
+    """The queues of one case, which are served in turns."""
+
+    def __init__(self, build: Build, number: int, length: int) -> None:
+        """Prepare; nobody calls before `begin`."""
+        self._queues = [Queue(build(1), length) for _ in range(number)]
+        self._turns = cycle(self._queues)
+
+    async def begin(self) -> None:
+        """Let callers queue up."""
+        for queue in self._queues:
+            await queue.begin()
+
+    async def serve(self) -> float:
+        """Return the nanoseconds per hand-over."""
+        spent = 0
+        for queue in islice(self._turns, BATCHES):
+            spent += await queue.serve()
+            queue.top_up()
+            await settle()
+        return spent / (BATCH * BATCHES)
+
+    async def end(self) -> None:
+        """Send everybody away."""
+        for queue in self._queues:
+            await queue.end()
+
+
+class Queue:
+    """Callers of one pool: one holds the connection until it is told to go, the others wait."""
+
+    def __init__(self, pool: Pool, length: int) -> None:
+        """Prepare; nobody calls before `begin`."""
+        self._pool = pool
+        self._length = length
+        self._loop = asyncio.get_running_loop()
+        self._callers: deque[asyncio.Task[None]] = deque()
+        self._until_stop = 1
+        self._arrived = self._loop.create_future()
+        self._gate = self._loop.create_future()
+        self._ended = 0
+
+    async def begin(self) -> None:
+        """Let the first caller take the connection and the others queue up."""
+        self._call(1)
+        await self._arrived
+        self._call(self._length)
+        await settle()
+
+    async def serve(self) -> int:
+        """Return the nanoseconds from the first caller's exit to the arrival of the one BATCH places behind it."""
+        self._until_stop = BATCH
+        self._arrived = self._loop.create_future()
+        began = perf_counter_ns()
+        self._gate.set_result(None)
+        await self._arrived
+        return self._ended - began
+
+    def top_up(self) -> None:
+        """Forget the callers that were served, and call as often."""
+        for _ in range(BATCH):
+            self._callers.popleft()
+        self._call(BATCH)
+
+    async def end(self) -> None:
+        """Send everybody away."""
+        for caller in self._callers:
+            caller.cancel()
+        await asyncio.wait(self._callers)
+
+    def _call(self, count: int) -> None:
+        self._callers.extend(self._loop.create_task(self._caller()) for _ in range(count))
+
+    async def _caller(self) -> None:
+        async with self._pool.get_connection():
+            self._until_stop -= 1
+            if not self._until_stop:
+                self._ended = perf_counter_ns()
+                self._gate = self._loop.create_future()
+                self._arrived.set_result(None)
+                await self._gate

@@ -1,0 +1,74 @@
+"""Memory: the bytes that a queued caller costs beyond its task.
+
+WAITERS tasks wait on one pool, and as many on bare futures; the difference, per task, is the pool's. Bytes are those
+of `tracemalloc`, which sees every block that Python allocates, with its size; `sys.getallocatedblocks` counts blocks
+but not how large they are, and the resident set hides blocks that were free before. What the queue itself holds, spare
+room in its container included, is in the figure.
+"""
+
+import asyncio
+import gc
+import tracemalloc
+from collections.abc import Callable, Coroutine, Sequence
+
+from .contenders import WITH_FIFO, Pool
+from .figures import Budget, Figure
+from .measure import Spread, settle
+
+ROUNDS = 3
+WAITERS = 10_000
+
+PER_WAITER = Budget("at most", 600)
+
+Caller = Callable[[], Coroutine[object, object, object]]
+
+
+def run() -> Sequence[Figure]:
+    """Weigh every contender in one event loop."""
+    return asyncio.run(_run())
+
+
+async def _run() -> Sequence[Figure]:
+    bare = [await _weigh(_bare) for _ in range(ROUNDS)]
+    figures = [Figure("a task on a bare future", "bytes", Spread.of(bare))]
+    for name, build in WITH_FIFO.items():
+        gross = [await _weigh_pool(build(1)) for _ in range(ROUNDS)]
+        net = Spread.of([g - b for g, b in zip(gross, bare, strict=True)])
+        figures.append(Figure(f"{name}, beyond the task", "bytes", net, PER_WAITER if name == "ours" else None))
+    return figures
+
+
+async def _bare() -> None:
+    await asyncio.get_running_loop().create_future()
+
+
+async def _weigh_pool(pool: Pool) -> float:
+    async def caller() -> None:
+        async with pool.get_connection():
+            await asyncio.get_running_loop().create_future()
+
+    holder = asyncio.create_task(caller())
+    await settle()
+    weight = await _weigh(caller)
+    holder.cancel()
+    await asyncio.wait([holder])
+    return weight
+
+
+async def _weigh(caller: Caller) -> float:
+    """Return the bytes per task of so many callers that wait, then send them away."""
+    loop = asyncio.get_running_loop()
+    waiting: list[asyncio.Task[object] | None] = [None] * WAITERS
+    gc.collect()
+    tracemalloc.start()
+    for i in range(WAITERS):
+        waiting[i] = loop.create_task(caller())
+    await settle()
+    gc.collect()
+    traced, _peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    tasks = [task for task in waiting if task]
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+    return traced / WAITERS
