@@ -33,11 +33,16 @@ def satellites() -> dict[str, Path]:
     return {path.relative_to(FOLDER).with_suffix("").as_posix(): path for path in found}
 
 
-def imports(path: Path) -> set[str]:
-    """Name every module that a file imports, at its top, inside a function or for its types only."""
+def imports(path: Path, *, for_types: bool = False) -> set[str]:
+    """Name every module that a file imports, at its top or inside a function.
+
+    Args:
+        path: The file.
+        for_types: Count what only a type checker imports, too.
+    """
     package = [PACKAGE, *path.relative_to(FOLDER).parent.parts]
     names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in _walk(ast.parse(path.read_text(encoding="utf-8")), for_types=for_types):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -45,6 +50,14 @@ def imports(path: Path) -> set[str]:
             module = ".".join([*base, *([node.module] if node.module else [])])
             names.update(_submodules(module, node))
     return names
+
+
+def _walk(node: ast.AST, *, for_types: bool) -> Iterator[ast.AST]:
+    if not for_types and isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+        return
+    yield node
+    for child in ast.iter_child_nodes(node):
+        yield from _walk(child, for_types=for_types)
 
 
 def _submodules(module: str, node: ast.ImportFrom) -> Iterator[str]:
