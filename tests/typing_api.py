@@ -97,16 +97,20 @@ async def a_pool_is_opened_and_closed(pool: ConnectionPool[Thing]) -> None:
     await pool.close(1)
 
 
-async def a_pool_answers_questions(pool: ConnectionPool[Thing], conn: Thing) -> None:
+def a_pool_answers_questions(pool: ConnectionPool[Thing], conn: Thing) -> None:
     assert_type(pool.closed, bool)
     assert_type(pool.name, str)
     assert_type(pool.stats(), PoolStats)
     assert_type(pool.stats().size, int)
-    pool.discard(conn)
-    pool.max_size = 2
-    pool.burst_limit = None
     assert_type(pool.max_size, int)
     assert_type(pool.burst_limit, int | None)
+    pool.discard(conn)
+
+
+def the_limits_can_be_assigned(pool: ConnectionPool[Thing]) -> None:
+    pool.max_size = 2
+    pool.burst_limit = 4
+    pool.burst_limit = None
 
 
 async def errors_are_caught_by_their_base(pool: ConnectionPool[Thing]) -> None:
