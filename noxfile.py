@@ -14,7 +14,7 @@ import nox
 
 ROOT = Path(__file__).parent
 WHEELS = ROOT / ".nox" / "wheel"
-COVERAGE = ROOT / ".nox" / "coverage"
+COVERAGE = ROOT / ".nox" / "measured"
 
 PYPROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
 PYTHONS = nox.project.python_versions(PYPROJECT)
@@ -79,6 +79,7 @@ def group(*names: str) -> list[str]:
 def install(session: nox.Session, *requirements: str, extra: str = "") -> None:
     """Install the wheel that `build` made, and what a session needs besides."""
     (wheel,) = WHEELS.glob("*.whl")
+    session.install("--force-reinstall", "--no-deps", str(wheel))  # a reused environment has an older one
     session.install(f"{wheel}[{extra}]" if extra else str(wheel), *requirements)
 
 
