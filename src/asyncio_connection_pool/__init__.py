@@ -1,0 +1,21 @@
+"""A generic, high-throughput, optionally burstable pool for asyncio."""
+
+from asyncio_connection_pool._errors import (
+    PoolClosedError,
+    PoolError,
+    PoolOverloadedError,
+    PoolTimeoutError,
+)
+from asyncio_connection_pool._pool import ConnectionPool
+from asyncio_connection_pool._stats import PoolStats
+from asyncio_connection_pool._strategy import ConnectionStrategy
+
+__all__ = (
+    "ConnectionPool",
+    "ConnectionStrategy",
+    "PoolClosedError",
+    "PoolError",
+    "PoolOverloadedError",
+    "PoolStats",
+    "PoolTimeoutError",
+)

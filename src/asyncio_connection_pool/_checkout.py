@@ -1,0 +1,150 @@
+"""How a caller gets a connection, and gives it back."""
+
+from __future__ import annotations
+
+from contextvars import copy_context
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from asyncio_connection_pool import _errors
+from asyncio_connection_pool._options import DEFAULT, Unset
+from asyncio_connection_pool._queue import Waiter
+from asyncio_connection_pool._slot import GONE
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Awaitable
+
+    from asyncio_connection_pool._closing import Closing
+    from asyncio_connection_pool._errors import PoolError, Stage
+    from asyncio_connection_pool._ledger import Ledger, Refusal
+    from asyncio_connection_pool._slot import Slot
+    from asyncio_connection_pool._supply import Supply
+
+Conn = TypeVar("Conn")
+
+
+class Checkout(Generic[Conn]):
+    """What a `Lease` asks of the pool, where it is more than the ledger can say."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        ledger: Ledger[Conn],
+        supply: Supply[Conn],
+        closing: Closing[Conn],
+        timeout: float | None,
+    ) -> None:
+        """Begin with nobody; `timeout` is for who brings none, in seconds."""
+        self._loop = loop
+        self._ledger = ledger
+        self._supply = supply
+        self._closing = closing
+        self._timeout = timeout
+
+    def take_other(self, slot: Slot[Conn]) -> Slot[Conn] | None:
+        """Go on from an idle connection that may be closed to one that is not.
+
+        Args:
+            slot: The one that was taken.
+
+        Returns:
+            It, or the next idle one that is open, or None.
+        """
+        ledger = self._ledger
+        taken: Slot[Conn] | None = slot
+        while taken is not None:
+            fit = False
+            try:
+                fit = self._supply.fit(taken)
+            finally:
+                if not fit:
+                    ledger.untake()
+                    self._supply.refill()
+            if fit:
+                break
+            taken = ledger.take()
+        return taken
+
+    def park(self, timeout: float | Unset | None) -> Waiter:
+        """Queue the running caller, and have the queue supplied.
+
+        Raises:
+            PoolError: The pool is closed or overloaded, or `timeout` is 0.
+        """
+        seconds = self._timeout if timeout is DEFAULT else timeout
+        refusal = self._ledger.refusal(patient=seconds != 0)
+        if refusal is not None:
+            raise self._refused(refusal)
+        loop = self._loop
+        waiter = Waiter(loop.create_future(), copy_context(), loop.time())
+        if seconds is not None:
+            waiter.timer = loop.call_later(seconds, self._time_out, waiter, seconds)
+        self._ledger.park(waiter)
+        try:
+            self._supply.refill()
+        except BaseException as exc:
+            self.abandon(waiter, exc)
+            raise
+        return waiter
+
+    def _refused(self, refusal: Refusal) -> PoolError:
+        stats = self._ledger.stats()
+        if refusal == "closed":
+            return _errors.pool_closed(stats)
+        if refusal == "overloaded":
+            return _errors.pool_overloaded(stats, self._ledger.max_waiting)
+        return self._late(0)
+
+    def _late(self, seconds: float) -> PoolError:
+        """Describe a wait of `seconds`: were there opens enough for all who wait?"""
+        stats = self._ledger.stats()
+        stage: Stage = "opening" if stats.opening >= stats.waiting > 0 else "waiting"
+        return _errors.pool_timeout(stats, seconds, stage, self._supply.last_failure)
+
+    def _time_out(self, waiter: Waiter, seconds: float) -> None:
+        if not waiter.future.done():
+            error = self._late(seconds)
+            self._ledger.time_out(waiter)
+            waiter.future.set_exception(error)
+
+    def accept(self, waiter: Waiter, slot: Slot[Conn]) -> None:
+        """Settle a hand-over in the step in which the caller goes on.
+
+        Raises:
+            PoolClosedError: `close()` ran out of time in the tick since.
+        """
+        if waiter.timer is not None:
+            waiter.timer.cancel()
+        self._ledger.accept(waiter, slot, self._loop.time())
+        if slot.state is GONE:
+            raise _errors.pool_closed(self._ledger.stats())
+
+    def abandon(self, waiter: Waiter, exc: BaseException) -> None:
+        """Settle a wait that ended with `exc`: nothing that was meant for it is lost.
+
+        A future that is done and a task that is cancelled in the same tick: the task
+        sees the cancellation, while the future holds the connection.
+        """
+        if waiter.timer is not None:
+            waiter.timer.cancel()
+        future = waiter.future
+        if self._ledger.abandon(waiter) or not future.done() or future.cancelled():
+            return
+        error = future.exception()
+        if error is None:
+            slot = future.result()
+            self._ledger.reclaim(slot)
+            self._supply.lay_by(slot)
+        elif error is not exc and not isinstance(error, _errors.PoolError):
+            self._supply.log("the caller of what a connection failed with left", error)
+
+    def give_back(
+        self, slot: Slot[Conn], exc: BaseException | None
+    ) -> Awaitable[None] | None:
+        """Take a connection back whose block has ended with `exc`.
+
+        Returns:
+            What to wait for, if the connection is surplus (C8).
+        """
+        close = self._supply.give_back(slot, exc)
+        return None if close is None else self._closing.wait(close)

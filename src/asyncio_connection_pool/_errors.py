@@ -1,0 +1,96 @@
+"""What a pool raises of its own; a strategy's exceptions are never wrapped."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from asyncio_connection_pool._stats import PoolStats
+
+Stage = Literal["waiting", "opening", "validating"]
+"""What was going on when the time ran out."""
+
+
+class PoolError(Exception):
+    """Base of the errors that the pool itself raises."""
+
+
+class PoolClosedError(PoolError):
+    """The pool is closed: it serves nobody any more."""
+
+
+class PoolOverloadedError(PoolError):
+    """The queue is as long as `max_waiting` allows."""
+
+
+class PoolTimeoutError(PoolError, TimeoutError):
+    """No connection in time. `stage` says what was being waited for.
+
+    Where connections could not be opened of late, the last such failure is the
+    `__cause__`.
+    """
+
+    def __init__(self, *args: object, stage: Stage = "waiting") -> None:
+        """Keep the message and the stage."""
+        super().__init__(*args)
+        self.stage: Stage = stage
+
+
+def numbers(stats: PoolStats) -> str:
+    """Say where the slots and the callers are, for a message."""
+    return (
+        f"in use {stats.in_use} / idle {stats.idle} / opening {stats.opening} / "
+        f"waiting {stats.waiting} / limit {stats.limit}"
+    )
+
+
+def pool_closed(stats: PoolStats) -> PoolClosedError:
+    """Describe an acquisition from a pool that is closed."""
+    return PoolClosedError(
+        f"pool {stats.name!r} is closed ({numbers(stats)}): "
+        "build a new pool, or close this one later"
+    )
+
+
+def pool_overloaded(stats: PoolStats, max_waiting: int | None) -> PoolOverloadedError:
+    """Describe an acquisition that would make the queue too long."""
+    return PoolOverloadedError(
+        f"pool {stats.name!r} is overloaded: the queue may hold max_waiting="
+        f"{max_waiting} ({numbers(stats)}): shed the load, or raise max_size, "
+        "burst_limit or max_waiting"
+    )
+
+
+_ADVICE: dict[Stage, str] = {
+    "waiting": (
+        "hold connections for shorter, or raise max_size, burst_limit or the timeout"
+    ),
+    "opening": "look at the server and the network, or raise the timeout",
+    "validating": "look at the server and the network, or raise the timeout",
+}
+
+
+def pool_timeout(
+    stats: PoolStats,
+    seconds: float,
+    stage: Stage,
+    last_failure: BaseException | None,
+) -> PoolTimeoutError:
+    """Describe a wait that took too long, caused by `last_failure` if there is one."""
+    cause = "" if last_failure is None else f"; last connect error: {last_failure!r}"
+    error = PoolTimeoutError(
+        f"pool {stats.name!r} had no connection within {seconds:g} s, stage: {stage} "
+        f"({numbers(stats)}){cause}: {_ADVICE[stage]}",
+        stage=stage,
+    )
+    error.__cause__ = last_failure
+    return error
+
+
+def closed_at_birth(stats: PoolStats, times: int) -> PoolError:
+    """Describe a strategy whose new connections are never usable."""
+    return PoolError(
+        f"pool {stats.name!r}: {times} connections in a row were closed as soon as "
+        f"create_connection had returned them ({numbers(stats)}): look at the server, "
+        "or at what connection_is_closed says of a new connection"
+    )

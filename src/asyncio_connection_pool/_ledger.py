@@ -1,0 +1,394 @@
+"""The state machine of a pool: who has which slot, and who waits for one.
+
+Everything that changes the state of a pool is in this file, and nothing else is:
+no event loop, no clock, no code of the user's. Each method is one transition, and
+runs from begin to end without giving anybody else a turn.
+
+**The idea.** A *slot* is the right to have one connection open. There are at most
+`limit` of them, and each is in exactly one state::
+
+                 next_open          place              take
+      (free) ───────────► OPENING ───────► IDLE ◄───────────────► IN_USE
+                             │               │      put_back, place  │
+                   break_off │               │ shut                  │ begin_reset
+                             ▼               ▼       begin_close     ▼
+      (free) ◄─────────── CLOSING ◄──────────────────────────── RESETTING ─► place
+                 free
+
+A connection that its strategy calls closed leaves from any state at once (`free`).
+Waiters stand in one queue. *Supply*, an open or a reset in flight, ends in `place`,
+which gives the connection to the head of the queue, else to the idle stack. Nothing
+ties a supply to a caller. So a caller that goes away leaves nothing behind but its
+place in the queue, and a connection goes to whoever has waited longest, wherever it
+comes from.
+
+**Decisions are reservations.** A method that decides that something be done (open
+one, close this, hand that over) books it in the same step and returns the order. The
+shell carries orders out, and owes the ledger their outcome: `next_open` is settled
+by `opened` and `place`, or by `free`; `begin_close` by `free`; a waiter that `place`
+returned by `accept`, or by `place` again.
+
+**Invariants**, after each method:
+
+1. ``len(slots) == held + closing <= limit``, but right after `limit` was lowered;
+2. ``held == idle + in use + opening + resetting``, where *in use* is never stored:
+   it is what remains, so that the fast path has one thing less to count;
+3. waiters and idle connections never coexist;
+4. opens run while live waiters outnumber those in flight and there is room;
+5. ``created == sum(closed) + held - opening``.
+
+**Rejected.** *Giving a released connection to the stack and waking a waiter to take
+it*: somebody else takes it first, and the waiter starves (asyncio's Queue and
+Condition do this). *A task for each acquisition*: a task that is cancelled before its
+first step runs none of its code, and its slot is lost. *An open on behalf of one
+caller*: who is cancelled takes the open along, or has to hand it over in
+`except`, where every await can be cancelled again. *A lock*: all of the above is one
+step long, so there is nothing to lock.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Generic, Literal, TypeVar
+
+from asyncio_connection_pool._queue import Waiter, WaitQueue
+from asyncio_connection_pool._slot import (
+    CLOSING,
+    GONE,
+    IDLE,
+    IN_USE,
+    OPENING,
+    RESETTING,
+    Slot,
+    State,
+)
+from asyncio_connection_pool._stats import CloseReason, PoolStats, Totals
+
+Conn = TypeVar("Conn")
+
+Refusal = Literal["closed", "overloaded", "not now"]
+"""Why an acquisition may not even queue."""
+
+
+class Ledger(Generic[Conn]):
+    """Slots, idle stack and queue of one pool. See the essay above."""
+
+    def __init__(
+        self,
+        max_size: int,
+        burst_limit: int | None,
+        *,
+        name: str,
+        max_waiting: int | None = None,
+        max_connecting: int | None = None,
+        keeps_surplus: bool = False,
+    ) -> None:
+        """Begin with no slot taken and nobody waiting."""
+        self.name = name
+        self.max_waiting = max_waiting
+        self.max_connecting = max_connecting
+        self.keeps_surplus = keeps_surplus
+        self.shut = False
+        self.totals = Totals()
+        self._clear()
+        self.set_limits(max_size, burst_limit)
+
+    def _clear(self) -> None:
+        self.slots: dict[Slot[Conn], None] = {}
+        self.idle: list[Slot[Conn]] = []
+        self.queue = WaitQueue()
+        self.handed = 0
+        """Slots in use whose caller has not taken its next step yet."""
+        self.held = 0
+        """Slots taken and not closing."""
+        self.opening = self.resetting = self.closing = 0
+        self.broken_off = 0
+        """Opens that were given up, and still run."""
+
+    def set_limits(self, max_size: int, burst_limit: int | None) -> None:
+        """Change the limits; what is open above them goes when it comes back."""
+        self.max_size = max_size
+        self.burst_limit = burst_limit
+        self.limit = max_size if burst_limit is None else burst_limit
+
+    # The fast path.
+
+    def take(self) -> Slot[Conn] | None:
+        """Reserve the idle connection that was used last, if there is one (C4)."""
+        if not self.idle:
+            return None
+        slot = self.idle.pop()
+        slot.state = IN_USE
+        self.totals.acquired_at_once += 1
+        return slot
+
+    def untake(self) -> None:
+        """Take back that a caller was served: the connection was closed."""
+        self.totals.acquired_at_once -= 1
+
+    def put_back(self, slot: Slot[Conn]) -> bool:
+        """Lay a returned connection on the stack, if there is no more to it."""
+        if self.queue.length or slot.doom or self.held > self.max_size:
+            return False
+        slot.state = IDLE
+        self.idle.append(slot)
+        return True
+
+    # The queue.
+
+    def refusal(self, *, patient: bool) -> Refusal | None:
+        """Say why a caller that found nothing idle may not queue, and count it.
+
+        `max_waiting` counts those for whom nothing is being or can be opened.
+        """
+        if self.shut:
+            return "closed"
+        if not patient:
+            self.totals.timeouts += 1
+            return "not now"
+        uncovered = self.queue.length + 1 - self.opening - self._has_room()
+        if self.max_waiting is not None and uncovered > self.max_waiting:
+            self.totals.rejections += 1
+            return "overloaded"
+        return None
+
+    def park(self, waiter: Waiter) -> None:
+        """Queue a caller behind all others (C3)."""
+        self.queue.push(waiter)
+
+    def next_waiter(self) -> Waiter | None:
+        """Take the caller that has waited longest out of the queue."""
+        return self.queue.pop()
+
+    def abandon(self, waiter: Waiter) -> bool:
+        """Strike a caller off that no longer waits; false if it had been served."""
+        return self.queue.remove(waiter)
+
+    def time_out(self, waiter: Waiter) -> None:
+        """Strike a caller off whose time ran out."""
+        self.totals.timeouts += self.queue.remove(waiter)
+
+    def accept(self, waiter: Waiter, slot: Slot[Conn], now: float) -> None:
+        """Settle a hand-over: the caller has taken its connection."""
+        self.handed -= 1
+        if slot.fresh:
+            slot.fresh = False
+            self.totals.acquired_after_opening += 1
+        else:
+            self.totals.acquired_after_waiting += 1
+        waited = now - waiter.since
+        self.totals.wait_seconds_total += waited
+        self.totals.wait_seconds_max = max(self.totals.wait_seconds_max, waited)
+
+    def reclaim(self, slot: Slot[Conn]) -> None:
+        """Undo a hand-over whose caller went away; `place` is next."""
+        self.handed -= 1
+
+    # Supply.
+
+    def _has_room(self) -> bool:
+        """Say whether one more connection may be opened now."""
+        if len(self.slots) >= self.limit:
+            return False
+        running = self.opening + self.broken_off
+        return self.max_connecting is None or running < self.max_connecting
+
+    def next_open(self) -> tuple[Slot[Conn], Waiter] | None:
+        """Reserve a slot to open a connection in, if the queue needs one.
+
+        Returns:
+            The slot, and the caller on whose behalf it is: the first one for whom
+            no other open is in flight.
+        """
+        if self.queue.length <= self.opening or not self._has_room():
+            return None
+        waiter = self.queue.live_after(self.opening)
+        if waiter is None:
+            return None
+        slot: Slot[Conn] = Slot()
+        self.slots[slot] = None
+        self._count(OPENING, 1)
+        return slot, waiter
+
+    def opened(self, slot: Slot[Conn], conn: Conn) -> None:
+        """Book the connection that an open has yielded; `place` is next."""
+        slot.conn = conn
+        self.totals.created += 1
+
+    def open_failed(self, slot: Slot[Conn]) -> None:
+        """Book an open that raised."""
+        self.totals.create_failures += 1
+        self.free(slot)
+
+    def break_off(self, slot: Slot[Conn]) -> None:
+        """Give an open up: it is no supply any more, but its slot is taken (C1)."""
+        self._move(slot, CLOSING)
+        self.broken_off += 1
+        self.totals.create_failures += 1
+
+    def unwound(self, slot: Slot[Conn], *, yielded: bool) -> None:
+        """Settle an open that was given up: is there a connection to close now?"""
+        self.broken_off -= 1
+        if yielded:
+            self.totals.created += 1
+            self.totals.closed["broken_off"] += 1
+        else:
+            self.free(slot)
+
+    def place(self, slot: Slot[Conn]) -> Waiter | CloseReason | None:
+        """Find the next use of a connection that is nobody's or was just returned.
+
+        Returns:
+            The waiter to give it to, or the reason why it is to be closed, or None
+            if it is idle now.
+        """
+        if slot.state is not IN_USE:
+            self._move(slot, IN_USE)
+        if slot.doom or self.held > self.limit:
+            return self.begin_close(slot, slot.doom or "surplus")
+        waiter = self.next_waiter()
+        if waiter is not None:
+            self.handed += 1
+            return waiter
+        if self.held > self.max_size and not self.keeps_surplus:
+            return self.begin_close(slot, "surplus")
+        slot.fresh = False
+        slot.state = IDLE
+        self.idle.append(slot)
+        return None
+
+    def begin_reset(self, slot: Slot[Conn]) -> None:
+        """Take a returned connection out of use to clean it."""
+        self._move(slot, RESETTING)
+
+    # The end of a connection.
+
+    def doom(self, slot: Slot[Conn], reason: CloseReason) -> None:
+        """Have a connection closed as soon as it is not in use any more."""
+        slot.doom = slot.doom or reason
+
+    def discard(self, conn: Conn) -> bool:
+        """Doom a connection in use; false if there is none such."""
+        found = False
+        for slot in self.slots:
+            if slot.state is IN_USE and slot.conn is conn:
+                if slot.doom is None:
+                    slot.doom = "discarded"
+                    return True
+                found = True
+        return found
+
+    @property
+    def sheds(self) -> bool:
+        """Whether a connection that is returned now would be closed as surplus."""
+        kept = self.held <= self.max_size or self.keeps_surplus
+        return not (kept or self.queue.length)
+
+    def date_idle(self, now: float, *, last: bool = False) -> bool:
+        """Date idle connections, or only the last one, if some are surplus."""
+        if self.surplus_since is None:
+            return False
+        for slot in self.idle[-1:] if last else self.idle:
+            slot.idle_since = now
+        return True
+
+    @property
+    def surplus_since(self) -> float | None:
+        """The date of the surplus connection that was used longest ago."""
+        if self.held <= self.max_size or not self.idle:
+            return None
+        return self.idle[0].idle_since
+
+    def pop_surplus(self, since: float) -> Slot[Conn] | None:
+        """Begin to close a surplus connection that is idle since `since` or longer."""
+        idle_since = self.surplus_since
+        if idle_since is None or idle_since > since:
+            return None
+        slot = self.idle.pop(0)
+        self.begin_close(slot, "surplus")
+        return slot
+
+    def begin_close(self, slot: Slot[Conn], reason: CloseReason) -> CloseReason:
+        """Reserve a connection for closing; its slot is taken until `free` (C1)."""
+        self._move(slot, CLOSING)
+        self.totals.closed[reason] += 1
+        return reason
+
+    def free(self, slot: Slot[Conn], reason: CloseReason | None = None) -> None:
+        """Free a slot at once, whatever its state; again does nothing."""
+        if slot.state is GONE:
+            return
+        self._move(slot, GONE)
+        del self.slots[slot]
+        slot.doom = slot.doom or reason or "forgotten"
+        if reason is not None:
+            self.totals.closed[reason] += 1
+
+    def _move(self, slot: Slot[Conn], state: State) -> None:
+        self._count(slot.state, -1)
+        slot.state = state
+        self._count(state, 1)
+
+    def _count(self, state: State, by: int) -> None:
+        if state is CLOSING:
+            self.closing += by
+        elif state is not GONE:
+            self.held += by
+            if state is OPENING:
+                self.opening += by
+            elif state is RESETTING:
+                self.resetting += by
+
+    # The end of a pool.
+
+    def close(self) -> tuple[list[Waiter], list[Slot[Conn]]]:
+        """Close the pool: refuse all callers, and doom every connection (C12).
+
+        Returns:
+            Those who wait, and the idle connections, which are to be closed.
+        """
+        self.shut = True
+        waiters: list[Waiter] = []
+        while (waiter := self.next_waiter()) is not None:
+            waiters.append(waiter)
+        idle, self.idle = self.idle, []
+        for slot in idle:
+            self.begin_close(slot, "pool_closed")
+        for slot in self.slots:
+            slot.doom = slot.doom or "pool_closed"
+        return waiters, idle
+
+    def forget(self) -> list[Slot[Conn]]:
+        """Forget every slot and every waiter: their event loop is gone (C11)."""
+        slots = list(self.slots)
+        for slot in slots:
+            opened = slot.state not in (OPENING, CLOSING)
+            self.free(slot, "forgotten" if opened else None)
+        self.queue.clear()
+        self._clear()
+        return slots
+
+    # Reading.
+
+    @property
+    def in_use(self) -> int:
+        """Connections handed out: what is held and in no other state."""
+        return self.held - len(self.idle) - self.opening - self.resetting
+
+    def stats(self) -> PoolStats:
+        """Take a snapshot, in constant time."""
+        in_use = self.in_use
+        return PoolStats(
+            name=self.name,
+            max_size=self.max_size,
+            burst_limit=self.burst_limit,
+            limit=self.limit,
+            idle=len(self.idle),
+            in_use=in_use,
+            opening=self.opening,
+            validating=0,
+            resetting=self.resetting,
+            closing=self.closing,
+            size=len(self.slots),
+            waiting=self.queue.length,
+            **self.totals.fields(unreleased=in_use - self.handed),
+        )

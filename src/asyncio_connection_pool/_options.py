@@ -1,0 +1,141 @@
+"""The arguments of a pool, checked before anything is built from them."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import operator
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Final
+
+from asyncio_connection_pool._strategy import ConnectionStrategy
+
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Unset(Enum):
+    """The type of `DEFAULT`."""
+
+    DEFAULT = "the pool's own"
+
+
+DEFAULT: Final = Unset.DEFAULT
+"""An argument that was not given, where None has a meaning of its own."""
+
+
+def count(name: str, value: Any, *, least: int = 0) -> int:
+    """Check a number of things.
+
+    Raises:
+        TypeError: It is not an integer.
+        ValueError: It is below `least`.
+    """
+    try:
+        number = None if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        number = None
+    if number is None:
+        raise TypeError(f"{name} must be an int, not {_shown(value)}")
+    if number < least:
+        raise ValueError(f"{name} must be at least {least}, not {number}")
+    return number
+
+
+def optional_count(name: str, value: Any, *, least: int = 0) -> int | None:
+    """Check a number of things that may be None, for no bound."""
+    return None if value is None else count(name, value, least=least)
+
+
+def seconds(name: str, value: Any) -> float:
+    """Check a duration.
+
+    Raises:
+        TypeError: It is not a number.
+        ValueError: It is negative, infinite or NaN.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} must be a number of seconds, not {_shown(value)}")
+    if not (math.isfinite(value) and value >= 0):
+        raise ValueError(f"{name} must be finite and not negative, not {value!r}")
+    return value
+
+
+def optional_seconds(name: str, value: Any) -> float | None:
+    """Check a duration that may be None, for no bound."""
+    if value is None:
+        return None
+    try:
+        return seconds(name, value)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{error} (None sets no bound)") from None
+
+
+def limits(max_size: Any, burst_limit: Any) -> tuple[int, int | None]:
+    """Check `max_size` and `burst_limit`, which have to fit each other.
+
+    Raises:
+        TypeError: One is not an integer.
+        ValueError: They leave no room for a single connection, or are reversed.
+    """
+    size = count("max_size", max_size)
+    burst = optional_count("burst_limit", burst_limit, least=1)
+    if burst is not None and burst < size:
+        raise ValueError(
+            "burst_limit must be greater than or equal to max_size: "
+            f"burst_limit is {burst}, max_size is {size}"
+        )
+    if size == 0 and burst is None:
+        raise ValueError(
+            "max_size must be at least 1, or 0 with a burst_limit of at least 1, not 0"
+        )
+    return size, burst
+
+
+def strategy(value: Any) -> Any:
+    """Check that a strategy has the methods that a pool calls.
+
+    It need not be a `ConnectionStrategy`; `make_connection` may stand in for
+    `create_connection`.
+
+    Raises:
+        TypeError: It is a class, or lacks a method, or answers a question with an
+            awaitable.
+    """
+    if isinstance(value, type):
+        raise TypeError(
+            f"strategy must be an instance, not the class {value.__qualname__}: call it"
+        )
+    for method in ("create_connection", "connection_is_closed", "close_connection"):
+        if not callable(getattr(value, method, None)) and not (
+            method == "create_connection" and callable(_legacy_create(value))
+        ):
+            raise TypeError(
+                f"strategy {_shown(value)} lacks the method {method}; "
+                f"see {ConnectionStrategy.__name__} for what a strategy has to have"
+            )
+    for method in ("connection_is_closed", "connection_is_reusable"):
+        if inspect.iscoroutinefunction(getattr(value, method, None)):
+            raise TypeError(
+                f"{type(value).__qualname__}.{method} must be a plain function that "
+                "returns a bool, not a coroutine function"
+            )
+    return value
+
+
+def pool_name(value: Any, numbers: Iterator[int]) -> str:
+    """Check the name of a pool, or make one up."""
+    if value is None:
+        return f"pool-{next(numbers)}"
+    if not isinstance(value, str):
+        raise TypeError(f"name must be a str or None, not {_shown(value)}")
+    return value
+
+
+def _legacy_create(value: Any) -> Any:
+    return getattr(value, "make_connection", None)
+
+
+def _shown(value: Any) -> str:
+    return f"{value!r} of type {type(value).__qualname__}"

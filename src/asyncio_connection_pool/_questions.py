@@ -1,0 +1,89 @@
+"""The two questions that a pool asks of a strategy: closed? reusable?"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from functools import partial
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from asyncio_connection_pool._strategy import ConnectionStrategy, overrides
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Conn = TypeVar("Conn")
+log = logging.getLogger("asyncio_connection_pool")
+
+
+class Questions(Generic[Conn]):
+    """Asks, and makes a plain yes or no of whatever the answer is."""
+
+    def __init__(self, strategy: ConnectionStrategy[Conn]) -> None:
+        """Look once which questions the strategy answers itself."""
+        self.is_closed: Callable[[Conn], Any] = strategy.connection_is_closed
+        """The bare question, for the fast path: an answer that is false is a no."""
+        self.at_every_return = overrides(strategy, "connection_is_reusable")
+        self._is_reusable: Callable[[Conn, BaseException | None], Any]
+        if self.at_every_return:
+            self._is_reusable = strategy.connection_is_reusable
+        else:
+            default = ConnectionStrategy[Conn].connection_is_reusable
+            self._is_reusable = partial(default, strategy)
+
+    def closed(self, conn: Conn) -> bool:
+        """Ask whether a connection is closed; an `Exception` is a yes (C7).
+
+        Raises:
+            BaseException: That the strategy raised, if it is no `Exception`.
+            TypeError: The answer has to be awaited.
+        """
+        try:
+            answer = self.is_closed(conn)
+            if not answer:
+                return False
+        except Exception:
+            return True
+        refuse_awaitable(answer, "connection_is_closed")
+        return True
+
+    def reusable(self, conn: Conn, exc: BaseException | None) -> bool:
+        """Ask whether a connection may be used again; an `Exception` is a no (C9).
+
+        Raises:
+            BaseException: That the strategy raised, if it is no `Exception`.
+            TypeError: The answer has to be awaited, and nothing else is being raised.
+        """
+        if exc is None and not self.at_every_return:
+            return True
+        try:
+            answer = self._is_reusable(conn, exc)
+            if not answer:
+                return False
+        except Exception:
+            log.warning("connection_is_reusable failed", exc_info=True)
+            return False
+        try:
+            refuse_awaitable(answer, "connection_is_reusable")
+        except TypeError:
+            if exc is None:
+                raise
+            log.exception("connection_is_reusable failed")
+            return False
+        return True
+
+
+def refuse_awaitable(answer: object, method: str) -> None:
+    """Refuse an answer that has to be awaited, which is always true.
+
+    Raises:
+        TypeError: It is one.
+    """
+    if not inspect.isawaitable(answer):
+        return
+    if inspect.iscoroutine(answer):
+        answer.close()
+    raise TypeError(
+        f"{method} must be a plain function that returns a bool; "
+        f"it returned an awaitable of type {type(answer).__qualname__}"
+    )

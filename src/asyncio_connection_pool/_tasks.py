@@ -1,0 +1,115 @@
+"""The tasks that a pool owns."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from contextvars import Context
+
+T = TypeVar("T")
+
+
+class PoolTasks:
+    """Tasks whose end is always accounted for, and waited for by `close()`.
+
+    A task that is cancelled before its first step runs none of its code, so what has
+    to happen at its end happens in a done callback (C10).
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, name: str) -> None:
+        """Begin with no task."""
+        self._loop = loop
+        self._name = name
+        self._running: set[asyncio.Task[Any]] = set()
+        self._watchers: set[asyncio.Future[bool]] = set()
+
+    def start(
+        self,
+        work: Coroutine[Any, Any, T],
+        settle: Callable[[asyncio.Task[T]], None],
+        *,
+        to: str,
+        context: Context | None = None,
+    ) -> asyncio.Task[T]:
+        """Run `work` in a task, and `settle` once that is done, whatever happens."""
+        try:
+            name = f"{self._name}: {to}"
+            task = self._loop.create_task(work, name=name, context=context)
+        except BaseException:
+            work.close()
+            raise
+        self._running.add(task)
+        task.add_done_callback(partial(self._done, settle))
+        return task
+
+    def _done(
+        self, settle: Callable[[asyncio.Task[T]], None], task: asyncio.Task[T]
+    ) -> None:
+        try:
+            settle(task)
+        finally:
+            self._running.discard(task)
+            for watcher in self._watchers:
+                _wake(watcher, True)
+
+    @property
+    def none_left(self) -> bool:
+        """Whether all have ended."""
+        return not self._running
+
+    async def until(
+        self, condition: Callable[[], bool], timeout: float | None
+    ) -> bool:
+        """Wait until `condition` holds, which is looked at when a task has ended.
+
+        Args:
+            condition: A cheap look.
+            timeout: Seconds after which to give up, or None.
+
+        Returns:
+            Whether it holds.
+        """
+        deadline = None if timeout is None else self._loop.time() + timeout
+        while not condition():
+            if not await self._change(deadline):
+                return condition()
+        return True
+
+    async def _change(self, deadline: float | None) -> bool:
+        """Wait for the end of a task; false if `deadline` comes first."""
+        watcher: asyncio.Future[bool] = self._loop.create_future()
+        timer = None
+        if deadline is not None:
+            timer = self._loop.call_at(deadline, _wake, watcher, False)
+        self._watchers.add(watcher)
+        try:
+            return await watcher
+        finally:
+            self._watchers.discard(watcher)
+            if timer is not None:
+                timer.cancel()
+
+
+def _wake(watcher: asyncio.Future[bool], changed: bool) -> None:
+    if not watcher.done():
+        watcher.set_result(changed)
+
+
+def failure(task: asyncio.Task[Any]) -> BaseException | None:
+    """Say what a task that is done has raised, a `CancelledError` included."""
+    if not task.cancelled():
+        return task.exception()
+    try:
+        task.result()
+    except asyncio.CancelledError as error:
+        return error
+    raise AssertionError("a cancelled task has no result")
+
+
+def cancelled_by_others(task: asyncio.Task[Any]) -> bool:
+    """Tell a task that was cancelled from one that raised `CancelledError` itself."""
+    return task.cancelled() and task.cancelling() > 0
