@@ -159,7 +159,10 @@ def tests_eager_debug(session: nox.Session) -> None:
 def contrib(session: nox.Session, extra: str, library: str, server: str) -> None:
     """Test one adapter against its real server, with no other extra installed."""
     install(session, library, *group("tests", server), extra=extra)
-    pytest(session, *map(str, sorted(Path("contrib_tests").glob(f"test_{extra}*.py"))))
+    files = sorted(ROOT.glob(f"contrib_tests/test_{extra}*.py"))
+    if not files:
+        session.error(f"contrib_tests has no test_{extra}*.py")
+    pytest(session, *map(str, files))
 
 
 @nox.session(python=MAIN)
