@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from asyncio_connection_pool._closing import Closing
     from asyncio_connection_pool._errors import PoolError, Stage
     from asyncio_connection_pool._ledger import Ledger, Refusal
+    from asyncio_connection_pool._questions import Questions
     from asyncio_connection_pool._slot import Slot
     from asyncio_connection_pool._supply import Supply
 
@@ -32,6 +33,7 @@ class Checkout(Generic[Conn]):
         ledger: Ledger[Conn],
         supply: Supply[Conn],
         closing: Closing[Conn],
+        questions: Questions[Conn],
         timeout: float | None,
     ) -> None:
         """Begin with nobody; `timeout` is for who brings none, in seconds."""
@@ -39,31 +41,39 @@ class Checkout(Generic[Conn]):
         self._ledger = ledger
         self._supply = supply
         self._closing = closing
+        self._questions = questions
         self._timeout = timeout
 
-    def take_other(self, slot: Slot[Conn]) -> Slot[Conn] | None:
-        """Go on from an idle connection that may be closed to one that is not.
+    def take_instead(self, slot: Slot[Conn], answer: object) -> Slot[Conn] | None:
+        """Drop an idle connection that is closed, and take another that is not (C7).
 
         Args:
-            slot: The one that was taken.
+            slot: The connection that was taken.
+            answer: What its strategy said, or raised, when asked if it is closed.
 
-        Returns:
-            It, or the next idle one that is open, or None.
+        Raises:
+            BaseException: See `Questions.closed`.
         """
-        ledger = self._ledger
-        taken: Slot[Conn] | None = slot
-        while taken is not None:
-            fit = False
-            try:
-                fit = self._supply.fit(taken)
-            finally:
-                if not fit:
-                    ledger.untake()
-                    self._supply.refill()
-            if fit:
-                break
-            taken = ledger.take()
-        return taken
+        self._ledger.untake()
+        self._supply.drop(slot)
+        try:
+            self._questions.judge(answer)
+            other = self._ledger.take()
+            while other is not None and not self._fit(other):
+                other = self._ledger.take()
+        except BaseException:
+            self._supply.refill()
+            raise
+        return other
+
+    def _fit(self, slot: Slot[Conn]) -> bool:
+        fit = False
+        try:
+            fit = self._supply.fit(slot)
+        finally:
+            if not fit:
+                self._ledger.untake()
+        return fit
 
     def park(self, timeout: float | Unset | None) -> Waiter:
         """Queue the running caller, and have the queue supplied.
@@ -133,14 +143,12 @@ class Checkout(Generic[Conn]):
         error = future.exception()
         if error is None:
             slot = future.result()
-            self._ledger.reclaim(slot)
+            self._ledger.reclaim()
             self._supply.lay_by(slot)
         elif error is not exc and not isinstance(error, _errors.PoolError):
             self._supply.log("the caller of what a connection failed with left", error)
 
-    def give_back(
-        self, slot: Slot[Conn], exc: BaseException | None
-    ) -> Awaitable[None] | None:
+    def give_back(self, slot: Slot[Conn], exc: BaseException | None) -> Awaitable[None] | None:
         """Take a connection back whose block has ended with `exc`.
 
         Returns:

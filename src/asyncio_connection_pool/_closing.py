@@ -30,9 +30,7 @@ class Close(Generic[Conn]):
 
     task: asyncio.Task[None]
 
-    def __init__(
-        self, conn: Conn, slot: Slot[Conn] | None, then: Callable[[], None] | None
-    ) -> None:
+    def __init__(self, conn: Conn, slot: Slot[Conn] | None, then: Callable[[], None] | None) -> None:
         """Begin, with the slot that is free afterwards, if it is not free already."""
         self.conn = conn
         self.slot = slot

@@ -47,8 +47,7 @@ def numbers(stats: PoolStats) -> str:
 def pool_closed(stats: PoolStats) -> PoolClosedError:
     """Describe an acquisition from a pool that is closed."""
     return PoolClosedError(
-        f"pool {stats.name!r} is closed ({numbers(stats)}): "
-        "build a new pool, or close this one later"
+        f"pool {stats.name!r} is closed ({numbers(stats)}): build a new pool, or close this one later"
     )
 
 
@@ -62,9 +61,7 @@ def pool_overloaded(stats: PoolStats, max_waiting: int | None) -> PoolOverloaded
 
 
 _ADVICE: dict[Stage, str] = {
-    "waiting": (
-        "hold connections for shorter, or raise max_size, burst_limit or the timeout"
-    ),
+    "waiting": ("hold connections for shorter, or raise max_size, burst_limit or the timeout"),
     "opening": "look at the server and the network, or raise the timeout",
     "validating": "look at the server and the network, or raise the timeout",
 }

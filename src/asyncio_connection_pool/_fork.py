@@ -28,8 +28,7 @@ def watch(forkable: Forkable) -> None:
 
 
 def _in_child() -> None:
-    for forkable in list(_forkables.values()):
-        _inherited.append(forkable._forget_parent())
+    _inherited.extend(forkable._forget_parent() for forkable in list(_forkables.values()))
 
 
 with suppress(AttributeError):  # Windows does not fork

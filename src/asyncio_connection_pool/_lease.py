@@ -14,10 +14,7 @@ if TYPE_CHECKING:
 
 Conn = TypeVar("Conn")
 
-ENTERED: Final = (
-    "this get_connection() block is entered already: "
-    "call get_connection() again for another connection"
-)
+ENTERED: Final = "this get_connection() block is entered already: call get_connection() again for another connection"
 NOT_ENTERED: Final = "this get_connection() block is not entered, or was left already"
 
 
@@ -30,9 +27,7 @@ class Lease(Generic[Conn]):
 
     __slots__ = ("_pool", "_slot", "_timeout")
 
-    def __init__(
-        self, pool: ConnectionPool[Conn], timeout: float | Unset | None
-    ) -> None:
+    def __init__(self, pool: ConnectionPool[Conn], timeout: float | Unset | None) -> None:
         """Begin as a block that is not entered."""
         self._pool = pool
         self._timeout = timeout
@@ -54,7 +49,15 @@ class Lease(Generic[Conn]):
             pool._bind()
         slot = pool._ledger.take()
         if slot is not None:
-            slot = pool._checkout.take_other(slot)
+            answer: object
+            try:
+                answer = pool._is_closed(slot.conn)
+                if not answer:
+                    self._slot = slot
+                    return slot.conn
+            except BaseException as exc:
+                answer = exc
+            slot = pool._checkout.take_instead(slot, answer)
         if slot is None:
             checkout = pool._checkout
             waiter = checkout.park(self._timeout)

@@ -48,7 +48,7 @@ step long, so there is nothing to lock.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Generic, Literal, TypeVar
+from typing import Generic, Literal, TypeVar
 
 from asyncio_connection_pool._queue import Waiter, WaitQueue
 from asyncio_connection_pool._slot import (
@@ -179,7 +179,7 @@ class Ledger(Generic[Conn]):
         self.totals.wait_seconds_total += waited
         self.totals.wait_seconds_max = max(self.totals.wait_seconds_max, waited)
 
-    def reclaim(self, slot: Slot[Conn]) -> None:
+    def reclaim(self) -> None:
         """Undo a hand-over whose caller went away; `place` is next."""
         self.handed -= 1
 

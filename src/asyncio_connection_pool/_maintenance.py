@@ -27,7 +27,7 @@ class Shrinker(Generic[Conn]):
         loop: asyncio.AbstractEventLoop,
         ledger: Ledger[Conn],
         delay: float,
-        retire: weakref.WeakMethod[Callable[[Slot[Conn]], None]],
+        retire: Callable[[], Callable[[Slot[Conn]], None] | None],
     ) -> None:
         """Begin with nothing to watch.
 
@@ -35,7 +35,7 @@ class Shrinker(Generic[Conn]):
             loop: Its clock is used.
             ledger: Says what is surplus.
             delay: Seconds that a surplus connection may idle.
-            retire: Closes the connection of a slot that is reserved for that.
+            retire: Weakly gives what closes the connection of a slot that is reserved for that.
         """
         self._loop = loop
         self._ledger = ledger
@@ -64,7 +64,7 @@ class Shrinker(Generic[Conn]):
 
     def _arm(self, since: float) -> None:
         due = since + self._delay
-        self._timer = self._loop.call_at(due, _fire, weakref.ref(self), since)
+        self._timer = self._loop.call_at(due, _fire, weakref.WeakMethod(self.fire), since)
 
     def fire(self, since: float) -> None:
         """Close what has been idle since `since` or longer, then look who is next.
@@ -81,7 +81,7 @@ class Shrinker(Generic[Conn]):
             self._arm(next_since)
 
 
-def _fire(reference: weakref.ref[Shrinker[Conn]], since: float) -> None:
-    shrinker = reference()
-    if shrinker is not None:
-        shrinker.fire(since)
+def _fire(reference: Callable[[], Callable[[float], None] | None], since: float) -> None:
+    fire = reference()
+    if fire is not None:
+        fire(since)

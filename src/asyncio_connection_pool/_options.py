@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from asyncio_connection_pool._strategy import ConnectionStrategy
 
-
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -83,13 +82,10 @@ def limits(max_size: Any, burst_limit: Any) -> tuple[int, int | None]:
     burst = optional_count("burst_limit", burst_limit, least=1)
     if burst is not None and burst < size:
         raise ValueError(
-            "burst_limit must be greater than or equal to max_size: "
-            f"burst_limit is {burst}, max_size is {size}"
+            f"burst_limit must be greater than or equal to max_size: burst_limit is {burst}, max_size is {size}"
         )
     if size == 0 and burst is None:
-        raise ValueError(
-            "max_size must be at least 1, or 0 with a burst_limit of at least 1, not 0"
-        )
+        raise ValueError("max_size must be at least 1, or 0 with a burst_limit of at least 1, not 0")
     return size, burst
 
 
@@ -104,9 +100,7 @@ def strategy(value: Any) -> Any:
             awaitable.
     """
     if isinstance(value, type):
-        raise TypeError(
-            f"strategy must be an instance, not the class {value.__qualname__}: call it"
-        )
+        raise TypeError(f"strategy must be an instance, not the class {value.__qualname__}: call it")
     for method in ("create_connection", "connection_is_closed", "close_connection"):
         if not callable(getattr(value, method, None)) and not (
             method == "create_connection" and callable(_legacy_create(value))

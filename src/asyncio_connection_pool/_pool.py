@@ -67,6 +67,10 @@ class ConnectionPool(LegacyNames, Generic[Conn]):
     """
 
     _opened = False
+    _tasks: PoolTasks
+    _closing: Closing[Conn]
+    _supply: Supply[Conn]
+    _checkout: Checkout[Conn]
 
     def __init__(
         self,
@@ -98,17 +102,13 @@ class ConnectionPool(LegacyNames, Generic[Conn]):
         )
         self._questions = Questions(self._strategy)
         self._is_closed = self._questions.is_closed
-        self._plain = not (
-            self._questions.at_every_return or overrides(strategy, "reset_connection")
-        )
+        self._plain = not (self._questions.at_every_return or overrides(strategy, "reset_connection"))
         self._loop: asyncio.AbstractEventLoop | None = None
         _fork.watch(self)
 
     # Using it.
 
-    def get_connection(
-        self, *, timeout: float | Unset | None = DEFAULT
-    ) -> Lease[Conn]:
+    def get_connection(self, *, timeout: float | Unset | None = DEFAULT) -> Lease[Conn]:
         """Return a context manager that holds a connection.
 
         ::
@@ -260,9 +260,7 @@ class ConnectionPool(LegacyNames, Generic[Conn]):
                 self._closing.abort(slot.conn)
         self._loop = loop
         self._tasks = PoolTasks(loop, self.name)
-        self._closing = Closing(
-            loop, self._ledger, self._tasks, self._strategy, self._close_timeout
-        )
+        self._closing = Closing(loop, self._ledger, self._tasks, self._strategy, self._close_timeout)
         self._supply = Supply(
             loop,
             self._ledger,
@@ -274,7 +272,12 @@ class ConnectionPool(LegacyNames, Generic[Conn]):
             shrink_delay=self._shrink_delay,
         )
         self._checkout = Checkout(
-            loop, self._ledger, self._supply, self._closing, self._acquire_timeout
+            loop,
+            self._ledger,
+            self._supply,
+            self._closing,
+            self._questions,
+            self._acquire_timeout,
         )
 
     def _shut(self) -> None:

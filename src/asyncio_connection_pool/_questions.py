@@ -38,14 +38,25 @@ class Questions(Generic[Conn]):
             BaseException: That the strategy raised, if it is no `Exception`.
             TypeError: The answer has to be awaited.
         """
+        answer: object
         try:
             answer = self.is_closed(conn)
             if not answer:
                 return False
-        except Exception:
-            return True
-        refuse_awaitable(answer, "connection_is_closed")
+        except BaseException as error:
+            answer = error
+        self.judge(answer)
         return True
+
+    def judge(self, answer: object) -> None:
+        """Let an answer that is not a no pass for a yes, or raise what it is.
+
+        Args:
+            answer: To `is_closed`, or what that raised.
+        """
+        if isinstance(answer, BaseException) and not isinstance(answer, Exception):
+            raise answer
+        refuse_awaitable(answer, "connection_is_closed")
 
     def reusable(self, conn: Conn, exc: BaseException | None) -> bool:
         """Ask whether a connection may be used again; an `Exception` is a no (C9).

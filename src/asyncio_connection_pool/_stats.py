@@ -86,11 +86,7 @@ class PoolStats:
     @property
     def acquired(self) -> int:
         """Acquisitions that were served, at once or later."""
-        return (
-            self.acquired_at_once
-            + self.acquired_after_waiting
-            + self.acquired_after_opening
-        )
+        return self.acquired_at_once + self.acquired_after_waiting + self.acquired_after_opening
 
 
 @dataclass(slots=True)
@@ -102,9 +98,7 @@ class Totals:
     acquired_after_opening: int = 0
     created: int = 0
     create_failures: int = 0
-    closed: dict[CloseReason, int] = field(
-        default_factory=lambda: dict.fromkeys(CLOSE_REASONS, 0)
-    )
+    closed: dict[CloseReason, int] = field(default_factory=lambda: dict.fromkeys(CLOSE_REASONS, 0))
     timeouts: int = 0
     rejections: int = 0
     wait_seconds_total: float = 0.0
@@ -119,9 +113,5 @@ class Totals:
         """
         totals = {name: getattr(self, name) for name in self.__slots__}
         totals["closed"] = MappingProxyType(dict(self.closed))
-        acquired = (
-            self.acquired_at_once
-            + self.acquired_after_waiting
-            + self.acquired_after_opening
-        )
+        acquired = self.acquired_at_once + self.acquired_after_waiting + self.acquired_after_opening
         return totals | {"released": acquired - unreleased}

@@ -26,7 +26,7 @@ class ConnectionStrategy(ABC, Generic[Conn]):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Let `make_connection` stand in for a missing `create_connection`."""
         super().__init_subclass__(**kwargs)
-        lacks_create = cls.create_connection is ConnectionStrategy.create_connection
+        lacks_create = cls.create_connection is ConnectionStrategy[Any].create_connection
         if lacks_create and hasattr(cls, "make_connection"):
             cls.create_connection = _make_connection  # type: ignore[method-assign]
 

@@ -165,9 +165,7 @@ class Supply(Generic[Conn]):
         self._refuse(error)
         self.refill()
 
-    def _unwind(
-        self, slot: Slot[Conn], task: asyncio.Task[Conn], error: BaseException | None
-    ) -> None:
+    def _unwind(self, slot: Slot[Conn], task: asyncio.Task[Conn], error: BaseException | None) -> None:
         """Settle an open that was given up: what it yields all the same is closed."""
         self._ledger.unwound(slot, yielded=error is None)
         if error is None:
@@ -186,16 +184,17 @@ class Supply(Generic[Conn]):
             if not self._questions.closed(slot.conn):
                 return True
         except BaseException:
-            self._drop(slot)
+            self.drop(slot)
             raise
-        self._drop(slot)
+        self.drop(slot)
         return False
 
     def _fit_to_hand_over(self, slot: Slot[Conn]) -> bool:
         """Ask only if somebody may be about to get the connection."""
         return not self._ledger.queue.length or bool(slot.doom) or self.fit(slot)
 
-    def _drop(self, slot: Slot[Conn]) -> None:
+    def drop(self, slot: Slot[Conn]) -> None:
+        """Free the slot of a closed connection at once, and see it off."""
         self._ledger.free(slot, "dead")
         self._closing.drop(slot.conn)
 
@@ -232,9 +231,7 @@ class Supply(Generic[Conn]):
 
     # What comes back.
 
-    def give_back(
-        self, slot: Slot[Conn], exc: BaseException | None
-    ) -> Close[Conn] | None:
+    def give_back(self, slot: Slot[Conn], exc: BaseException | None) -> Close[Conn] | None:
         """Take a connection back whose block has ended with `exc`.
 
         Returns:

@@ -46,9 +46,7 @@ class PoolTasks:
         task.add_done_callback(partial(self._done, settle))
         return task
 
-    def _done(
-        self, settle: Callable[[asyncio.Task[T]], None], task: asyncio.Task[T]
-    ) -> None:
+    def _done(self, settle: Callable[[asyncio.Task[T]], None], task: asyncio.Task[T]) -> None:
         try:
             settle(task)
         finally:
@@ -61,9 +59,7 @@ class PoolTasks:
         """Whether all have ended."""
         return not self._running
 
-    async def until(
-        self, condition: Callable[[], bool], timeout: float | None
-    ) -> bool:
+    async def until(self, condition: Callable[[], bool], timeout: float | None) -> bool:
         """Wait until `condition` holds, which is looked at when a task has ended.
 
         Args:

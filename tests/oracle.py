@@ -1,0 +1,41 @@
+"""What has to be true of a pool at every moment, whatever has happened to it."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from asyncio_connection_pool import ConnectionPool
+
+
+def check(pool: ConnectionPool) -> None:
+    """Count everything anew, and compare with what the ledger says (C1, C3, and its invariants)."""
+    ledger = pool._ledger
+    states = Counter(slot.state for slot in ledger.slots)
+    stats = pool.stats()
+    assert "gone" not in states
+    assert len(ledger.slots) == ledger.held + ledger.closing == stats.size
+    assert stats.size <= stats.limit, "C1"
+    assert states["idle"] == len(ledger.idle) == len(set(map(id, ledger.idle))) == stats.idle
+    assert states["in use"] == ledger.in_use == stats.in_use
+    assert states["opening"] == stats.opening
+    assert states["resetting"] == stats.resetting
+    assert states["closing"] == stats.closing
+    parts = (stats.idle, stats.in_use, stats.opening, stats.validating, stats.resetting, stats.closing)
+    assert stats.size == sum(parts)
+    live = sum(waiter.live for waiter in ledger.queue._entries)
+    assert live <= stats.waiting
+    assert not (ledger.idle and live), "C3"
+    alive = stats.idle + stats.in_use + stats.resetting + stats.validating
+    assert stats.created == sum(stats.closed.values()) + alive
+    connecting = ledger.opening + ledger.broken_off
+    room = stats.size < stats.limit and (ledger.max_connecting is None or connecting < ledger.max_connecting)
+    assert pool.closed or live <= stats.opening or not room, "a waiter nobody opens for"
+
+
+def check_settled(pool: ConnectionPool) -> None:
+    """Nobody uses the pool, waits for it or works for it any more: nothing may be left over."""
+    check(pool)
+    stats = pool.stats()
+    assert stats.in_use == stats.opening == stats.resetting == stats.closing == stats.waiting == 0
+    assert stats.released == stats.acquired
+    assert stats.idle <= stats.max_size or pool._shrink_delay
