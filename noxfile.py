@@ -137,21 +137,21 @@ def typing(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Test the core on every interpreter that is found."""
     install(session, *group("tests"))
-    pytest(session, "tests")
+    pytest(session)
 
 
 @nox.session(python=MAIN, requires=["build"])
 def tests_uvloop(session: nox.Session) -> None:
     """Test the core under uvloop."""
     install(session, *group("tests", "uvloop"))
-    pytest(session, "tests", ACP_TEST_LOOP="uvloop")
+    pytest(session, ACP_TEST_LOOP="uvloop")
 
 
 @nox.session(python=MAIN, requires=["build"])
 def tests_eager_debug(session: nox.Session) -> None:
     """Test the core with eager tasks and asyncio's debug mode."""
     install(session, *group("tests"))
-    pytest(session, "tests", ACP_TEST_LOOP="eager-debug", PYTHONASYNCIODEBUG="1")
+    pytest(session, ACP_TEST_LOOP="eager-debug", PYTHONASYNCIODEBUG="1")
 
 
 @nox.session(python=MAIN, requires=["build"])
