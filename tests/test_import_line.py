@@ -66,10 +66,16 @@ def test_the_state_machine_knows_no_loop_and_no_clock(module):
     assert not tops & {"asyncio", "time", "datetime", "threading", "concurrent"}
 
 
-def test_contrib_and_testing_use_public_names_only():
+def test_contrib_and_testing_use_public_names_of_the_core_only():
     for module, path in source.satellites().items():
         names = inner(source.imports(path, for_types=True)) - {"__init__"}
-        assert not [name for name in names if "._" in f".{name}"], module
+        assert not [name for name in names if name.startswith("_")], module
+
+
+def test_only_contrib_imports_contrib():
+    for module, path in {**source.core_modules(), "testing": source.FOLDER / "testing.py"}.items():
+        names = inner(source.imports(path, for_types=True))
+        assert not [name for name in names if name.partition(".")[0] == "contrib"], module
 
 
 @pytest.mark.parametrize("module", source.core_modules() | source.satellites())
