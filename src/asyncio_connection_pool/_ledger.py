@@ -48,7 +48,7 @@ step long, so there is nothing to lock.
 
 from __future__ import annotations
 
-from typing import Generic, Literal, TypeVar
+from typing import Literal, TypeVar
 
 from asyncio_connection_pool._queue import Waiter, WaitQueue
 from asyncio_connection_pool._slot import (
@@ -59,7 +59,7 @@ from asyncio_connection_pool._slot import (
     OPENING,
     RESETTING,
     Slot,
-    State,
+    Slots,
 )
 from asyncio_connection_pool._stats import CloseReason, PoolStats, Totals
 
@@ -69,7 +69,7 @@ Refusal = Literal["closed", "overloaded", "not now"]
 """Why an acquisition may not even queue."""
 
 
-class Ledger(Generic[Conn]):
+class Ledger(Slots[Conn]):
     """Slots, idle stack and queue of one pool. See the essay above."""
 
     def __init__(
@@ -83,26 +83,19 @@ class Ledger(Generic[Conn]):
         keeps_surplus: bool = False,
     ) -> None:
         """Begin with no slot taken and nobody waiting."""
+        super().__init__()
         self.name = name
         self.max_waiting = max_waiting
         self.max_connecting = max_connecting
         self.keeps_surplus = keeps_surplus
         self.shut = False
         self.totals = Totals()
-        self._clear()
-        self.set_limits(max_size, burst_limit)
-
-    def _clear(self) -> None:
-        self.slots: dict[Slot[Conn], None] = {}
-        self.idle: list[Slot[Conn]] = []
         self.queue = WaitQueue()
         self.handed = 0
         """Slots in use whose caller has not taken its next step yet."""
-        self.held = 0
-        """Slots taken and not closing."""
-        self.opening = self.resetting = self.closing = 0
         self.broken_off = 0
         """Opens that were given up, and still run."""
+        self.set_limits(max_size, burst_limit)
 
     def set_limits(self, max_size: int, burst_limit: int | None) -> None:
         """Change the limits; what is open above them goes when it comes back."""
@@ -204,10 +197,7 @@ class Ledger(Generic[Conn]):
         waiter = self.queue.live_after(self.opening)
         if waiter is None:
             return None
-        slot: Slot[Conn] = Slot()
-        self.slots[slot] = None
-        self._count(OPENING, 1)
-        return slot, waiter
+        return self.add(), waiter
 
     def opened(self, slot: Slot[Conn], conn: Conn) -> None:
         """Book the connection that an open has yielded; `place` is next."""
@@ -221,7 +211,7 @@ class Ledger(Generic[Conn]):
 
     def break_off(self, slot: Slot[Conn]) -> None:
         """Give an open up: it is no supply any more, but its slot is taken (C1)."""
-        self._move(slot, CLOSING)
+        self.move(slot, CLOSING)
         self.broken_off += 1
         self.totals.create_failures += 1
 
@@ -242,7 +232,7 @@ class Ledger(Generic[Conn]):
             if it is idle now.
         """
         if slot.state is not IN_USE:
-            self._move(slot, IN_USE)
+            self.move(slot, IN_USE)
         if slot.doom or self.held > self.limit:
             return self.begin_close(slot, slot.doom or "surplus")
         waiter = self.next_waiter()
@@ -258,7 +248,7 @@ class Ledger(Generic[Conn]):
 
     def begin_reset(self, slot: Slot[Conn]) -> None:
         """Take a returned connection out of use to clean it."""
-        self._move(slot, RESETTING)
+        self.move(slot, RESETTING)
 
     # The end of a connection.
 
@@ -309,7 +299,7 @@ class Ledger(Generic[Conn]):
 
     def begin_close(self, slot: Slot[Conn], reason: CloseReason) -> CloseReason:
         """Reserve a connection for closing; its slot is taken until `free` (C1)."""
-        self._move(slot, CLOSING)
+        self.move(slot, CLOSING)
         self.totals.closed[reason] += 1
         return reason
 
@@ -317,26 +307,10 @@ class Ledger(Generic[Conn]):
         """Free a slot at once, whatever its state; again does nothing."""
         if slot.state is GONE:
             return
-        self._move(slot, GONE)
-        del self.slots[slot]
+        self.move(slot, GONE)
         slot.doom = slot.doom or reason or "forgotten"
         if reason is not None:
             self.totals.closed[reason] += 1
-
-    def _move(self, slot: Slot[Conn], state: State) -> None:
-        self._count(slot.state, -1)
-        slot.state = state
-        self._count(state, 1)
-
-    def _count(self, state: State, by: int) -> None:
-        if state is CLOSING:
-            self.closing += by
-        elif state is not GONE:
-            self.held += by
-            if state is OPENING:
-                self.opening += by
-            elif state is RESETTING:
-                self.resetting += by
 
     # The end of a pool.
 
@@ -363,16 +337,12 @@ class Ledger(Generic[Conn]):
         for slot in slots:
             opened = slot.state not in (OPENING, CLOSING)
             self.free(slot, "forgotten" if opened else None)
+        self.idle.clear()
         self.queue.clear()
-        self._clear()
+        self.handed = self.broken_off = 0
         return slots
 
     # Reading.
-
-    @property
-    def in_use(self) -> int:
-        """Connections handed out: what is held and in no other state."""
-        return self.held - len(self.idle) - self.opening - self.resetting
 
     def stats(self) -> PoolStats:
         """Take a snapshot, in constant time."""

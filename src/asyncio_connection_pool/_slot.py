@@ -1,4 +1,4 @@
-"""A slot and its states: the right to have one connection open."""
+"""Slots, and how many there are in each state."""
 
 from __future__ import annotations
 
@@ -38,3 +38,47 @@ class Slot(Generic[Conn]):
         """Whether nobody has had the connection yet."""
         self.idle_since = 0.0
         """When it came to rest above `max_size`, on the clock of the event loop."""
+
+
+class Slots(Generic[Conn]):
+    """The slots that are taken, counted by state."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self.slots: dict[Slot[Conn], None] = {}
+        self.idle: list[Slot[Conn]] = []
+        """A stack: the connection used last is on top (C4)."""
+        self.held = 0
+        """All but those that are closing."""
+        self.opening = self.resetting = self.closing = 0
+
+    @property
+    def in_use(self) -> int:
+        """Connections handed out: what is held and in no other state."""
+        return self.held - len(self.idle) - self.opening - self.resetting
+
+    def add(self) -> Slot[Conn]:
+        """Take a slot, to open a connection in."""
+        slot: Slot[Conn] = Slot()
+        self.slots[slot] = None
+        self._count(OPENING, 1)
+        return slot
+
+    def move(self, slot: Slot[Conn], state: State) -> None:
+        """Move a slot from its state to another; from and to idle is for the caller."""
+        self._count(slot.state, -1)
+        slot.state = state
+        if state is GONE:
+            del self.slots[slot]
+        else:
+            self._count(state, 1)
+
+    def _count(self, state: State, by: int) -> None:
+        if state is CLOSING:
+            self.closing += by
+            return
+        self.held += by
+        if state is OPENING:
+            self.opening += by
+        elif state is RESETTING:
+            self.resetting += by
