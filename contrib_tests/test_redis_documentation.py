@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import documentation
+from echo_server import echo_server
 from servers import valkey
 
 ROOT = Path(__file__).parents[1]
@@ -15,5 +16,5 @@ PAGES = [page for page in documentation.files(ROOT) if any("redis" in b.needs fo
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_the_code_of_a_page_runs_against_a_server(page):
-    with valkey.connect() as server:
-        documentation.run(page, servers={"redis"}, addresses={"redis://localhost:6379": server.url})
+    with echo_server() as addresses, valkey.connect() as server:
+        documentation.run(page, servers={"redis"}, addresses={**addresses, "redis://localhost:6379": server.url})

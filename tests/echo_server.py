@@ -25,13 +25,17 @@ class Server(socketserver.ThreadingTCPServer):
 
 
 @contextlib.contextmanager
-def echo_server() -> Iterator[int]:
-    """Serve on a free port of the loopback interface, and yield that port."""
+def echo_server() -> Iterator[dict[str, str]]:
+    """Serve on a free port of the loopback interface.
+
+    Yields:
+        The address that the documentation uses for this server, and the one to use here.
+    """
     with Server(("127.0.0.1", 0), Echo) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
-            yield server.server_address[1]
+            yield {'"localhost", 7007': '"{}", {}'.format(*server.server_address)}
         finally:
             server.shutdown()
             thread.join()

@@ -15,8 +15,8 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.mark.parametrize("path", documentation.files(ROOT), ids=lambda path: str(path.relative_to(ROOT)))
 def test_the_code_of_a_page_runs(path):
-    with echo_server() as port:
-        documentation.run(path, addresses={'"localhost", 7007': f'"127.0.0.1", {port}'}, loop_factory=loops.new_loop)
+    with echo_server() as addresses:
+        documentation.run(path, addresses=addresses, loop_factory=loops.new_loop)
 
 
 def test_the_readme_has_code():
