@@ -51,16 +51,7 @@ from __future__ import annotations
 from typing import Literal, TypeVar
 
 from asyncio_connection_pool._queue import Waiter, WaitQueue
-from asyncio_connection_pool._slot import (
-    CLOSING,
-    GONE,
-    IDLE,
-    IN_USE,
-    OPENING,
-    RESETTING,
-    Slot,
-    Slots,
-)
+from asyncio_connection_pool._slot import CLOSING, GONE, IDLE, IN_USE, OPENING, RESETTING, Slot, Slots
 from asyncio_connection_pool._stats import CloseReason, PoolStats, Totals
 
 Conn = TypeVar("Conn")
@@ -163,14 +154,8 @@ class Ledger(Slots[Conn]):
     def accept(self, waiter: Waiter, slot: Slot[Conn], now: float) -> None:
         """Settle a hand-over: the caller has taken its connection."""
         self.handed -= 1
-        if slot.fresh:
-            slot.fresh = False
-            self.totals.acquired_after_opening += 1
-        else:
-            self.totals.acquired_after_waiting += 1
-        waited = now - waiter.since
-        self.totals.wait_seconds_total += waited
-        self.totals.wait_seconds_max = max(self.totals.wait_seconds_max, waited)
+        self.totals.served(now - waiter.since, fresh=slot.fresh)
+        slot.fresh = False
 
     def reclaim(self) -> None:
         """Undo a hand-over whose caller went away; `place` is next."""
@@ -289,9 +274,9 @@ class Ledger(Slots[Conn]):
         return self.idle[0].idle_since
 
     def pop_surplus(self, since: float) -> Slot[Conn] | None:
-        """Begin to close a surplus connection that is idle since `since` or longer."""
+        """Begin to close a surplus connection that is idle since `since` or longer, or one above `limit`."""
         idle_since = self.surplus_since
-        if idle_since is None or idle_since > since:
+        if idle_since is None or (idle_since > since and self.held <= self.limit):
             return None
         slot = self.idle.pop(0)
         self.begin_close(slot, "surplus")
@@ -321,9 +306,7 @@ class Ledger(Slots[Conn]):
             Those who wait, and the idle connections, which are to be closed.
         """
         self.shut = True
-        waiters: list[Waiter] = []
-        while (waiter := self.next_waiter()) is not None:
-            waiters.append(waiter)
+        waiters = list(iter(self.next_waiter, None))
         idle, self.idle = self.idle, []
         for slot in idle:
             self.begin_close(slot, "pool_closed")
@@ -332,17 +315,19 @@ class Ledger(Slots[Conn]):
         return waiters, idle
 
     def forget(self) -> list[Slot[Conn]]:
-        """Forget every slot and every waiter: their event loop is gone (C11)."""
+        """Forget every slot and every waiter: their event loop is gone (C11).
+
+        Returns:
+            The slots that have a connection.
+        """
         slots = list(self.slots)
         for slot in slots:
-            opened = slot.state not in (OPENING, CLOSING)
-            self.free(slot, "forgotten" if opened else None)
+            counts = slot.state not in (OPENING, CLOSING)
+            self.free(slot, "forgotten" if counts else None)
         self.idle.clear()
         self.queue.clear()
         self.handed = self.broken_off = 0
-        return slots
-
-    # Reading.
+        return [slot for slot in slots if hasattr(slot, "conn")]
 
     def stats(self) -> PoolStats:
         """Take a snapshot, in constant time."""

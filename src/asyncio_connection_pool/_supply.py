@@ -289,9 +289,9 @@ class Supply(Generic[Conn]):
         """Follow new limits: close what is surplus now, open what is needed."""
         if self._shrinker is not None:
             self._shrinker.redate()
-        else:
-            while (slot := self._ledger.pop_surplus(math.inf)) is not None:
-                self.retire_surplus(slot)
+        due = math.inf if self._shrinker is None else -math.inf
+        while (slot := self._ledger.pop_surplus(due)) is not None:
+            self.retire_surplus(slot)
         self.refill()
 
     def retire_surplus(self, slot: Slot[Conn]) -> None:
