@@ -22,9 +22,14 @@ class Valkey(Server):
         """The URL of its database 0."""
         return f"redis://127.0.0.1:{self.port}/0"
 
+    @property
+    def socket_url(self) -> str:
+        """The URL of its database 0 by unix socket."""
+        return f"unix://{self.folder}/socket?db=0"
+
     def command(self) -> Sequence[str | Path]:
         """Return the command line: loopback only, no persistence."""
-        listen = ["--bind", "127.0.0.1", "--port", str(self.port)]
+        listen = ["--bind", "127.0.0.1", "--port", str(self.port), "--unixsocket", str(self.folder / "socket")]
         return [binary(), *listen, "--save", "", "--appendonly", "no", "--enable-debug-command", "local"]
 
     def is_ready(self) -> bool:

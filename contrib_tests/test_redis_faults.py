@@ -1,0 +1,124 @@
+"""A connection that is cut is noticed, and a server that can't be reached is reported at once, by the driver."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+
+import pytest
+import redis
+
+from asyncio_connection_pool import ConnectionPool
+from redis_eyes import until
+from servers.process import free_port
+
+
+async def test_an_idle_connection_that_the_server_kills_is_replaced(redis_server):
+    async with ConnectionPool(strategy=redis_server.strategy(), max_size=1) as pool:
+        async with pool.get_connection() as client:
+            killed = redis_server.ids()
+        redis_server.cut()
+        await until(lambda: pool._strategy.connection_is_closed(client))
+        async with pool.get_connection() as other:
+            assert await other.ping()
+            assert redis_server.ids().isdisjoint(killed)
+        assert pool.stats().closed["dead"] == 1
+
+
+async def test_a_connection_that_is_killed_in_use_fails_its_user_and_nobody_else(redis_server):
+    async with ConnectionPool(strategy=redis_server.strategy(), max_size=1) as pool:
+        with pytest.raises(redis.ConnectionError):
+            async with pool.get_connection() as client:
+                redis_server.cut()
+                await client.get("key")
+        async with pool.get_connection() as client:
+            assert await client.ping()
+
+
+async def test_a_goodbye_before_the_cut_is_noticed_too():
+    async def greet_then_leave(reader, writer):
+        await reader.read(100)
+        writer.write(b"+OK\r\n-ERR server is shutting down\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(greet_then_leave, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        strategy = plain_strategy(f"redis://127.0.0.1:{port}/1")
+        client = await strategy.create_connection()
+        await until(lambda: strategy.connection_is_closed(client))
+        await strategy.close_connection(client)
+
+
+def plain_strategy(url):
+    """Make a strategy whose greeting is a single SELECT in every version of the driver."""
+    from asyncio_connection_pool.contrib.redis import RedisConnectionStrategy
+
+    options = {"protocol": 2, "driver_info": None}
+    if redis.VERSION < (8,):
+        options = {"protocol": 2, "lib_name": None, "lib_version": None}
+    return RedisConnectionStrategy.from_url(url, **(options if redis.VERSION > (5,) else {}))
+
+
+async def test_every_worker_goes_on_after_the_server_was_killed_and_came_back(redis_server, own_valkey):
+    async with ConnectionPool(strategy=redis_server.strategy(own_valkey.url), max_size=4) as pool:
+        progress = [0] * 20
+        stop = False
+
+        async def work(n):
+            while not stop:
+                try:
+                    async with pool.get_connection() as client:
+                        assert await client.echo(str(n)) == str(n)
+                except redis.ConnectionError:
+                    await asyncio.sleep(0.005)
+                else:
+                    progress[n] += 1
+
+        async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+            for n in range(len(progress)):
+                group.create_task(work(n))
+            await until(lambda: min(progress) > 5)
+            own_valkey.kill()
+            await asyncio.sleep(0.05)
+            own_valkey.restart()
+            back = progress.copy()
+            await until(lambda: all(now > then for now, then in zip(progress, back, strict=True)), 2)
+            stop = True
+        assert pool.stats().size <= 4
+
+
+UNREACHABLE = {
+    "refused": lambda eyes: eyes.strategy(f"redis://127.0.0.1:{free_port()}"),
+    "no such host": lambda eyes: eyes.strategy("redis://host.invalid"),
+    "no such socket": lambda eyes: eyes.strategy("unix:///nowhere/socket"),
+    "wrong password": lambda eyes: eyes.strategy(username="nobody", password="wrong"),
+    "no such database": lambda eyes: eyes.strategy(eyes.url.replace("/0", "/999999")),
+}
+
+
+@pytest.mark.parametrize("why", UNREACHABLE)
+async def test_what_the_driver_raises_arrives_at_once_and_costs_no_slot(redis_server, why):
+    strategy = UNREACHABLE[why](redis_server)
+    async with ConnectionPool(strategy=strategy, max_size=1) as pool:
+        for _ in range(3):
+            began = time.monotonic()
+            with pytest.raises((redis.RedisError, socket.gaierror)):
+                async with pool.get_connection():
+                    pass
+            assert time.monotonic() - began < 1
+        assert pool.stats().size == 0
+        assert pool.stats().create_failures == 3
+    await until(lambda: not redis_server.ids())
+
+
+async def test_a_close_that_the_server_does_not_take_part_in_is_bounded(redis_server, own_valkey):
+    pool = ConnectionPool(strategy=redis_server.strategy(own_valkey.url), max_size=1, close_timeout=0.1)
+    async with pool:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1), pool.get_connection() as client:
+                own_valkey.freeze()
+                await client.set("key", bytes(64_000_000))  # more than the kernel takes
+        await until(lambda: pool.stats().size == 0, 1)
+        own_valkey.thaw()
