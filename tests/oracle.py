@@ -15,8 +15,8 @@ def check(pool: ConnectionPool) -> None:
     assert "gone" not in states
     assert len(ledger.slots) == ledger.held + ledger.closing == stats.size
     assert stats.size <= stats.limit, "C1"
-    assert states["idle"] == len(ledger.idle) == len(set(map(id, ledger.idle))) == stats.idle
-    assert states["in use"] == ledger.in_use == stats.in_use
+    assert len(ledger.idle) == len(set(ledger.idle)) == stats.idle
+    assert states["ready"] == stats.idle + stats.in_use
     assert states["opening"] == stats.opening
     assert states["resetting"] == stats.resetting
     assert states["closing"] == stats.closing

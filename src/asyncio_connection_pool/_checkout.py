@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from asyncio_connection_pool import _errors
 from asyncio_connection_pool._options import DEFAULT, Unset
 from asyncio_connection_pool._queue import Waiter
-from asyncio_connection_pool._slot import GONE
 
 if TYPE_CHECKING:
     import asyncio
@@ -44,36 +43,23 @@ class Checkout(Generic[Conn]):
         self._questions = questions
         self._timeout = timeout
 
-    def take_instead(self, slot: Slot[Conn], answer: object) -> Slot[Conn] | None:
-        """Drop an idle connection that is closed, and take another that is not (C7).
+    def refuse_idle(self, slot: Slot[Conn], answer: object) -> None:
+        """Drop an idle connection that was taken, and is closed (C7).
 
         Args:
-            slot: The connection that was taken.
-            answer: What its strategy said, or raised, when asked if it is closed.
+            slot: It.
+            answer: What its strategy said, or raised, when asked.
 
         Raises:
-            BaseException: See `Questions.closed`.
+            BaseException: See `Questions.judge`.
         """
         self._ledger.untake()
         self._supply.drop(slot)
         try:
             self._questions.judge(answer)
-            other = self._ledger.take()
-            while other is not None and not self._fit(other):
-                other = self._ledger.take()
         except BaseException:
             self._supply.refill()
             raise
-        return other
-
-    def _fit(self, slot: Slot[Conn]) -> bool:
-        fit = False
-        try:
-            fit = self._supply.fit(slot)
-        finally:
-            if not fit:
-                self._ledger.untake()
-        return fit
 
     def park(self, timeout: float | Unset | None) -> Waiter:
         """Queue the running caller, and have the queue supplied.
@@ -125,8 +111,7 @@ class Checkout(Generic[Conn]):
         """
         if waiter.timer is not None:
             waiter.timer.cancel()
-        self._ledger.accept(waiter, slot, self._loop.time())
-        if slot.state is GONE:
+        if not self._ledger.accept(waiter, slot, self._loop.time()):
             raise _errors.pool_closed(self._ledger.stats())
 
     def abandon(self, waiter: Waiter, exc: BaseException) -> None:
@@ -142,9 +127,7 @@ class Checkout(Generic[Conn]):
             return
         error = future.exception()
         if error is None:
-            slot = future.result()
-            self._ledger.reclaim()
-            self._supply.lay_by(slot)
+            self._supply.lay_by(future.result())
         elif error is not exc and not isinstance(error, _errors.PoolError):
             self._supply.log("the caller of what a connection failed with left", error)
 

@@ -26,7 +26,7 @@ log = logging.getLogger("asyncio_connection_pool")
 class Close(Generic[Conn]):
     """One connection that is being closed."""
 
-    __slots__ = ("conn", "over", "slot", "task", "then", "timer", "watcher")
+    __slots__ = ("conn", "over", "retried", "slot", "task", "then", "timer", "watcher")
 
     task: asyncio.Task[None]
 
@@ -37,6 +37,7 @@ class Close(Generic[Conn]):
         self.then = then
         self.over = False
         """Whether its end, or its having no end, is settled."""
+        self.retried = False
         self.timer: asyncio.TimerHandle | None = None
         self.watcher: asyncio.Future[None] | None = None
 
@@ -60,6 +61,8 @@ class Closing(Generic[Conn]):
         self._timeout = timeout
         self.aborts = overrides(strategy, "abort_connection")
         self._pending: dict[Close[Conn], None] = {}
+        self.overdue = 0
+        """Closes that nobody waits for any longer, and still run."""
 
     def begin(self, slot: Slot[Conn], then: Callable[[], None]) -> Close[Conn]:
         """Close the connection of a slot that is reserved for that.
@@ -79,12 +82,16 @@ class Closing(Generic[Conn]):
         self._start(Close(conn, None, None))
 
     def _start(self, close: Close[Conn]) -> Close[Conn]:
-        settle = partial(self._done, close)
-        close.task = self._tasks.start(self._close(close.conn), settle, to="close")
+        self._run(close)
         if self._timeout is not None:
             close.timer = self._loop.call_later(self._timeout, self.give_up, close)
         self._pending[close] = None
         return close
+
+    def _run(self, close: Close[Conn]) -> None:
+        """Run a close in a task, anew if somebody else has cancelled that (C10)."""
+        settle = partial(self._done, close)
+        close.task = self._tasks.start(self._close(close.conn), settle, to="close")
 
     async def _close(self, conn: Conn) -> None:
         closing: Any = self._strategy.close_connection(conn)
@@ -102,23 +109,32 @@ class Closing(Generic[Conn]):
     def _done(self, close: Close[Conn], task: asyncio.Task[None]) -> None:
         error = failure(task)
         if close.over:
-            return
-        if cancelled_by_others(task):
+            self.overdue -= 1
+        elif not cancelled_by_others(task):
+            self._finish(close, error)
+        elif self.aborts or close.retried:
             self.abort(close.conn)
-            error = None
-        self._finish(close, error)
+            self._finish(close, None)
+        else:
+            close.retried = True
+            self._run(close)
+            return
+        del self._pending[close]
 
     def give_up(self, close: Close[Conn]) -> None:
         """Wait no longer for a close: abort it where the strategy can."""
+        self.overdue += 1
         if self.aborts:
             self.abort(close.conn)
             close.task.cancel()
         self._finish(close, None)
 
-    def give_all_up(self) -> None:
-        """Wait no longer for any close."""
+    def end(self) -> None:
+        """Leave no close behind, since the pool ends (C13)."""
         for close in list(self._pending):
-            self.give_up(close)
+            if not close.over:
+                self.give_up(close)
+            close.task.cancel()
 
     def abort(self, conn: Conn) -> None:
         """Close a connection without awaiting, where the strategy can."""
@@ -131,7 +147,6 @@ class Closing(Generic[Conn]):
 
     def _finish(self, close: Close[Conn], error: BaseException | None) -> None:
         close.over = True
-        del self._pending[close]
         if close.timer is not None:
             close.timer.cancel()
         if close.slot is not None:

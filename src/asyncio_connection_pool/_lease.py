@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from asyncio import get_running_loop
+from threading import get_ident
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
+
+from asyncio_connection_pool._options import DEFAULT
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -13,6 +17,9 @@ if TYPE_CHECKING:
     from asyncio_connection_pool._slot import Slot
 
 Conn = TypeVar("Conn")
+
+LOOP_IS_CHEAP: Final = sys.version_info >= (3, 12)
+"""Before, `get_running_loop` makes a system call, which costs more than all the rest."""
 
 ENTERED: Final = "this get_connection() block is entered already: call get_connection() again for another connection"
 NOT_ENTERED: Final = "this get_connection() block is not entered, or was left already"
@@ -25,12 +32,13 @@ class Lease(Generic[Conn]):
     of the event loop (C2), and each call and attribute here is paid every time.
     """
 
-    __slots__ = ("_pool", "_slot", "_timeout")
+    __slots__ = ("_pool", "_slot")
 
-    def __init__(self, pool: ConnectionPool[Conn], timeout: float | Unset | None) -> None:
+    _timeout: float | Unset | None = DEFAULT
+
+    def __init__(self, pool: ConnectionPool[Conn]) -> None:
         """Begin as a block that is not entered."""
         self._pool = pool
-        self._timeout = timeout
         self._slot: Slot[Conn] | None = None
 
     async def __aenter__(self) -> Conn:
@@ -45,30 +53,35 @@ class Lease(Generic[Conn]):
         if self._slot is not None:
             raise RuntimeError(ENTERED)
         pool = self._pool
-        if get_running_loop() is not pool._loop:
+        if (
+            get_running_loop() is not pool._loop
+            if LOOP_IS_CHEAP
+            else get_ident() != pool._thread or not pool._loop_runs()
+        ):
             pool._bind()
-        slot = pool._ledger.take()
-        if slot is not None:
-            answer: object
+        ledger = pool._ledger
+        idle = ledger.idle
+        while idle:
+            slot: Slot[Conn] = idle.pop()
+            ledger.at_once += 1
             try:
-                answer = pool._is_closed(slot.conn)
+                answer: object = pool._is_closed(slot.conn)
                 if not answer:
                     self._slot = slot
                     return slot.conn
             except BaseException as exc:
                 answer = exc
-            slot = pool._checkout.take_instead(slot, answer)
-        if slot is None:
-            checkout = pool._checkout
-            waiter = checkout.park(self._timeout)
-            try:
-                slot = await waiter.future
-                if self._slot is not None:
-                    raise RuntimeError(ENTERED)
-            except BaseException as exc:
-                checkout.abandon(waiter, exc)
-                raise
-            checkout.accept(waiter, slot)
+            pool._checkout.refuse_idle(slot, answer)
+        checkout = pool._checkout
+        waiter = checkout.park(self._timeout)
+        try:
+            slot = await waiter.future
+            if self._slot is not None:
+                raise RuntimeError(ENTERED)
+        except BaseException as exc:
+            checkout.abandon(waiter, exc)
+            raise
+        checkout.accept(waiter, slot)
         self._slot = slot
         return slot.conn
 
@@ -87,9 +100,21 @@ class Lease(Generic[Conn]):
         if slot is None:
             raise RuntimeError(NOT_ENTERED)
         self._slot = None
-        pool = self._pool
-        if exc is None and pool._plain and pool._ledger.put_back(slot):
+        ledger = self._pool._ledger
+        if exc is None and not (ledger.queue.length or slot.doom or ledger.held > ledger.kept):
+            ledger.idle.append(slot)
             return
-        close = pool._checkout.give_back(slot, exc)
+        close = self._pool._checkout.give_back(slot, exc)
         if close is not None:
             await close
+
+
+class TimedLease(Lease[Conn]):
+    """A lease with a timeout of its own; the others are spared the attribute."""
+
+    __slots__ = ("_timeout",)
+
+    def __init__(self, pool: ConnectionPool[Conn], timeout: float | None) -> None:
+        """Begin as a block that is not entered; `timeout` is in seconds."""
+        super().__init__(pool)
+        self._timeout = timeout

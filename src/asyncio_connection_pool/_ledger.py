@@ -7,13 +7,15 @@ runs from begin to end without giving anybody else a turn.
 **The idea.** A *slot* is the right to have one connection open. There are at most
 `limit` of them, and each is in exactly one state::
 
-                 next_open          place              take
-      (free) ───────────► OPENING ───────► IDLE ◄───────────────► IN_USE
-                             │               │      put_back, place  │
-                   break_off │               │ shut                  │ begin_reset
-                             ▼               ▼       begin_close     ▼
-      (free) ◄─────────── CLOSING ◄──────────────────────────── RESETTING ─► place
+                 next_open            place           begin_reset
+      (free) ───────────► OPENING ───────────► READY ◄───────────► RESETTING
+                             │                   │       place
+                   break_off │                   │ begin_close
+                             ▼                   │
+      (free) ◄─────────── CLOSING ◄──────────────┘
                  free
+
+A connection that is ready is idle if it lies on the stack `idle`, else in use.
 
 A connection that its strategy calls closed leaves from any state at once (`free`).
 Waiters stand in one queue. *Supply*, an open or a reset in flight, ends in `place`,
@@ -32,14 +34,18 @@ returned by `accept`, or by `place` again.
 
 1. ``len(slots) == held + closing <= limit``, but right after `limit` was lowered;
 2. ``held == idle + in use + opening + resetting``, where *in use* is never stored:
-   it is what remains, so that the fast path has one thing less to count;
+   it is what remains, so that the fast path has one thing less to write;
 3. waiters and idle connections never coexist;
 4. opens run while live waiters outnumber those in flight and there is room;
-5. ``created == sum(closed) + held - opening``.
+5. ``created == sum(closed) + held - opening``, but between `opened` and `place`.
+
+**The fast path is elsewhere.** To pop an idle connection and to push it back are
+transitions too. They are written out in `_lease.py`, where a call of a method here
+would cost as much as all that it does (`benchmarks/README.md` has the figures). They
+touch `idle` and `at_once`, and nothing else.
 
 **Rejected.** *Giving a released connection to the stack and waking a waiter to take
-it*: somebody else takes it first, and the waiter starves (asyncio's Queue and
-Condition do this). *A task for each acquisition*: a task that is cancelled before its
+it*: somebody else takes it first, and the waiter starves, as with asyncio.Queue. *A task for each acquisition*: a task that is cancelled before its
 first step runs none of its code, and its slot is lost. *An open on behalf of one
 caller*: who is cancelled takes the open along, or has to hand it over in
 `except`, where every await can be cancelled again. *A lock*: all of the above is one
@@ -51,7 +57,7 @@ from __future__ import annotations
 from typing import Literal, TypeVar
 
 from asyncio_connection_pool._queue import Waiter, WaitQueue
-from asyncio_connection_pool._slot import CLOSING, GONE, IDLE, IN_USE, OPENING, RESETTING, Slot, Slots
+from asyncio_connection_pool._slot import CLOSING, GONE, OPENING, READY, RESETTING, Slot, Slots
 from asyncio_connection_pool._stats import CloseReason, PoolStats, Totals
 
 Conn = TypeVar("Conn")
@@ -72,6 +78,7 @@ class Ledger(Slots[Conn]):
         max_waiting: int | None = None,
         max_connecting: int | None = None,
         keeps_surplus: bool = False,
+        plain: bool = True,
     ) -> None:
         """Begin with no slot taken and nobody waiting."""
         super().__init__()
@@ -79,7 +86,10 @@ class Ledger(Slots[Conn]):
         self.max_waiting = max_waiting
         self.max_connecting = max_connecting
         self.keeps_surplus = keeps_surplus
+        self.plain = plain
+        """Whether a return has no step but to lay the connection by."""
         self.shut = False
+        self.at_once = 0
         self.totals = Totals()
         self.queue = WaitQueue()
         self.handed = 0
@@ -93,29 +103,12 @@ class Ledger(Slots[Conn]):
         self.max_size = max_size
         self.burst_limit = burst_limit
         self.limit = max_size if burst_limit is None else burst_limit
-
-    # The fast path.
-
-    def take(self) -> Slot[Conn] | None:
-        """Reserve the idle connection that was used last, if there is one (C4)."""
-        if not self.idle:
-            return None
-        slot = self.idle.pop()
-        slot.state = IN_USE
-        self.totals.acquired_at_once += 1
-        return slot
+        self.kept = max_size if self.plain else -1
+        """With no more held than this, what is returned is simply laid by."""
 
     def untake(self) -> None:
         """Take back that a caller was served: the connection was closed."""
-        self.totals.acquired_at_once -= 1
-
-    def put_back(self, slot: Slot[Conn]) -> bool:
-        """Lay a returned connection on the stack, if there is no more to it."""
-        if self.queue.length or slot.doom or self.held > self.max_size:
-            return False
-        slot.state = IDLE
-        self.idle.append(slot)
-        return True
+        self.at_once -= 1
 
     # The queue.
 
@@ -151,15 +144,18 @@ class Ledger(Slots[Conn]):
         """Strike a caller off whose time ran out."""
         self.totals.timeouts += self.queue.remove(waiter)
 
-    def accept(self, waiter: Waiter, slot: Slot[Conn], now: float) -> None:
-        """Settle a hand-over: the caller has taken its connection."""
-        self.handed -= 1
+    def accept(self, waiter: Waiter, slot: Slot[Conn], now: float) -> bool:
+        """Settle a hand-over: the caller has taken its connection, if that is not gone."""
+        if not slot.handed:
+            return False
+        self._unhand(slot)
         self.totals.served(now - waiter.since, fresh=slot.fresh)
         slot.fresh = False
+        return True
 
-    def reclaim(self) -> None:
-        """Undo a hand-over whose caller went away; `place` is next."""
-        self.handed -= 1
+    def _unhand(self, slot: Slot[Conn]) -> None:
+        self.handed -= slot.handed
+        slot.handed = False
 
     # Supply.
 
@@ -216,18 +212,19 @@ class Ledger(Slots[Conn]):
             The waiter to give it to, or the reason why it is to be closed, or None
             if it is idle now.
         """
-        if slot.state is not IN_USE:
-            self.move(slot, IN_USE)
+        if slot.state is not READY:
+            self.move(slot, READY)
+        self._unhand(slot)
         if slot.doom or self.held > self.limit:
             return self.begin_close(slot, slot.doom or "surplus")
         waiter = self.next_waiter()
         if waiter is not None:
             self.handed += 1
+            slot.handed = True
             return waiter
         if self.held > self.max_size and not self.keeps_surplus:
             return self.begin_close(slot, "surplus")
         slot.fresh = False
-        slot.state = IDLE
         self.idle.append(slot)
         return None
 
@@ -244,8 +241,9 @@ class Ledger(Slots[Conn]):
     def discard(self, conn: Conn) -> bool:
         """Doom a connection in use; false if there is none such."""
         found = False
+        idle = set(self.idle)
         for slot in self.slots:
-            if slot.state is IN_USE and slot.conn is conn:
+            if slot.state is READY and slot.conn is conn and slot not in idle:
                 if slot.doom is None:
                     slot.doom = "discarded"
                     return True
@@ -292,6 +290,7 @@ class Ledger(Slots[Conn]):
         """Free a slot at once, whatever its state; again does nothing."""
         if slot.state is GONE:
             return
+        self._unhand(slot)
         self.move(slot, GONE)
         slot.doom = slot.doom or reason or "forgotten"
         if reason is not None:
@@ -307,7 +306,8 @@ class Ledger(Slots[Conn]):
         """
         self.shut = True
         waiters = list(iter(self.next_waiter, None))
-        idle, self.idle = self.idle, []
+        idle = self.idle.copy()
+        self.idle.clear()
         for slot in idle:
             self.begin_close(slot, "pool_closed")
         for slot in self.slots:
@@ -326,7 +326,7 @@ class Ledger(Slots[Conn]):
             self.free(slot, "forgotten" if counts else None)
         self.idle.clear()
         self.queue.clear()
-        self.handed = self.broken_off = 0
+        self.broken_off = 0
         return [slot for slot in slots if hasattr(slot, "conn")]
 
     def stats(self) -> PoolStats:
@@ -345,5 +345,6 @@ class Ledger(Slots[Conn]):
             closing=self.closing,
             size=len(self.slots),
             waiting=self.queue.length,
-            **self.totals.fields(unreleased=in_use - self.handed),
+            acquired_at_once=self.at_once,
+            **self.totals.fields(self.at_once, unreleased=in_use - self.handed),
         )

@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import warnings
 from itertools import count
+from threading import get_ident
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from asyncio_connection_pool import _errors, _fork, _options
 from asyncio_connection_pool._checkout import Checkout
 from asyncio_connection_pool._closing import Closing
 from asyncio_connection_pool._compat import LegacyNames
-from asyncio_connection_pool._lease import Lease
+from asyncio_connection_pool._lease import Lease, TimedLease
 from asyncio_connection_pool._ledger import Ledger
 from asyncio_connection_pool._options import DEFAULT, Unset
 from asyncio_connection_pool._questions import Questions
-from asyncio_connection_pool._slot import IN_USE
+from asyncio_connection_pool._slot import READY
 from asyncio_connection_pool._strategy import overrides
 from asyncio_connection_pool._supply import Supply
 from asyncio_connection_pool._tasks import PoolTasks
@@ -93,17 +94,18 @@ class ConnectionPool(LegacyNames, Generic[Conn]):
         self._connect_timeout = seconds("connect_timeout", connect_timeout)
         self._close_timeout = seconds("close_timeout", close_timeout)
         self._shrink_delay = _options.seconds("shrink_delay", shrink_delay)
+        self._questions = Questions(self._strategy)
         self._ledger: Ledger[Conn] = Ledger(
             *_options.limits(max_size, burst_limit),
             name=_options.pool_name(name, _numbers),
             max_waiting=number("max_waiting", max_waiting),
             max_connecting=number("max_connecting", max_connecting, least=1),
             keeps_surplus=self._shrink_delay > 0,
+            plain=not (self._questions.at_every_return or overrides(strategy, "reset_connection")),
         )
-        self._questions = Questions(self._strategy)
         self._is_closed = self._questions.is_closed
-        self._plain = not (self._questions.at_every_return or overrides(strategy, "reset_connection"))
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: int | None = None
         _fork.watch(self)
 
     # Using it.
@@ -124,9 +126,9 @@ class ConnectionPool(LegacyNames, Generic[Conn]):
             TypeError: `timeout` is no number.
             ValueError: `timeout` is negative, infinite or NaN.
         """
-        if timeout is not DEFAULT:
-            timeout = _options.optional_seconds("timeout", timeout)
-        return Lease(self, timeout)
+        if timeout is DEFAULT:
+            return Lease(self)
+        return TimedLease(self, _options.optional_seconds("timeout", timeout))
 
     def discard(self, conn: Conn) -> None:
         """Have a connection in use closed when its block ends, not used again.
@@ -181,7 +183,8 @@ class ConnectionPool(LegacyNames, Generic[Conn]):
             self._shut()
         if not await self._tasks.until(self._drained, timeout):
             self._abort()
-            await self._tasks.until(self._drained, 0)
+        self._closing.end()
+        await self._tasks.until(lambda: not self._tasks.running, 0)
 
     async def __aenter__(self) -> Self:
         """Open the pool."""
@@ -259,6 +262,8 @@ class ConnectionPool(LegacyNames, Generic[Conn]):
             for slot in self._ledger.forget():
                 self._closing.abort(slot.conn)
         self._loop = loop
+        self._thread = get_ident()
+        self._loop_runs = loop.is_running
         self._tasks = PoolTasks(loop, self.name)
         self._closing = Closing(loop, self._ledger, self._tasks, self._strategy, self._close_timeout)
         self._supply = Supply(
@@ -290,20 +295,19 @@ class ConnectionPool(LegacyNames, Generic[Conn]):
             self._closing.begin(slot, self._supply.refill)
 
     def _drained(self) -> bool:
-        return self._tasks.none_left and not self._ledger.slots
+        return not self._ledger.slots and self._tasks.running == self._closing.overdue
 
     def _abort(self) -> None:
         """Wait for nobody any more: close what can be closed at once."""
-        self._closing.give_all_up()
         if not self._closing.aborts:
             return
         for slot in list(self._ledger.slots):
-            if slot.state is IN_USE:
+            if slot.state is READY:
                 self._ledger.free(slot, "pool_closed")
                 self._closing.abort(slot.conn)
 
     def _forget_parent(self) -> object:
-        self._loop = None
+        self._loop = self._thread = None
         self._opened = False
         return self._ledger.forget()
 

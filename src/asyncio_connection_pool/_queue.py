@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from itertools import islice
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
@@ -95,6 +95,7 @@ class WaitQueue:
                 waiter.queued = False
                 self.length -= 1
                 if not waiter.future.done():
+                    self._sweep()
                     return waiter
         return None
 
@@ -104,14 +105,23 @@ class WaitQueue:
             return False
         waiter.queued = False
         self.length -= 1
-        if len(self._entries) > 2 * self.length + SWEEP_AT:
-            self._entries = deque(entry for entry in self._entries if entry.queued)
+        self._sweep()
         return True
 
+    def _sweep(self) -> None:
+        if len(self._entries) > 2 * self.length + SWEEP_AT:
+            self._entries = deque(entry for entry in self._entries if entry.queued)
+
     def live_after(self, count: int) -> Waiter | None:
-        """Find the first live caller behind the first `count` entries."""
-        rest = islice(self._entries, count, None)
-        return next((waiter for waiter in rest if waiter.live), None)
+        """Find the first live caller behind `count` others, which is near the end as a rule.
+
+        Those that left are taken for standing in front. Where that is wrong, it may be one of
+        the `count`, but it finds one if more than that many are live.
+        """
+        entries = self._entries
+        first = max(len(entries) - (self.length - count), 0)
+        behind = (entries[index] for index in range(first, len(entries)))
+        return next((waiter for waiter in chain(behind, entries) if waiter.live), None)
 
     def clear(self) -> None:
         """Strike everybody off."""

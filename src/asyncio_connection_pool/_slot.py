@@ -9,10 +9,10 @@ if TYPE_CHECKING:
 
 Conn = TypeVar("Conn")
 
-State = Literal["opening", "idle", "in use", "resetting", "closing", "gone"]
+State = Literal["opening", "ready", "resetting", "closing", "gone"]
 OPENING: Final = "opening"
-IDLE: Final = "idle"
-IN_USE: Final = "in use"
+READY: Final = "ready"
+"""Open, and either idle or in use: `Slots.idle` says which."""
 RESETTING: Final = "resetting"
 CLOSING: Final = "closing"
 GONE: Final = "gone"
@@ -24,7 +24,7 @@ class Slot(Generic[Conn]):
     Only the ledger writes to it.
     """
 
-    __slots__ = ("conn", "doom", "fresh", "idle_since", "state")
+    __slots__ = ("conn", "doom", "fresh", "handed", "idle_since", "state")
 
     conn: Conn
     """Unset while it is being opened."""
@@ -36,6 +36,8 @@ class Slot(Generic[Conn]):
         """Why it will be closed as soon as it is not in use any more."""
         self.fresh = True
         """Whether nobody has had the connection yet."""
+        self.handed = False
+        """Whether it was given to a caller that has not taken its next step yet."""
         self.idle_since = 0.0
         """When it came to rest above `max_size`, on the clock of the event loop."""
 
@@ -65,7 +67,7 @@ class Slots(Generic[Conn]):
         return slot
 
     def move(self, slot: Slot[Conn], state: State) -> None:
-        """Move a slot from its state to another; from and to idle is for the caller."""
+        """Move a slot from its state to another; the idle stack is for the caller."""
         self._count(slot.state, -1)
         slot.state = state
         if state is GONE:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any, Literal, get_args
 
 CloseReason = Literal[
@@ -93,7 +92,6 @@ class PoolStats:
 class Totals:
     """The running totals of a pool, as its ledger keeps them; see `PoolStats`."""
 
-    acquired_at_once: int = 0
     acquired_after_waiting: int = 0
     acquired_after_opening: int = 0
     created: int = 0
@@ -113,14 +111,15 @@ class Totals:
         self.wait_seconds_total += waited
         self.wait_seconds_max = max(self.wait_seconds_max, waited)
 
-    def fields(self, *, unreleased: int) -> dict[str, Any]:
+    def fields(self, at_once: int, *, unreleased: int) -> dict[str, Any]:
         """Give the totals as arguments for `PoolStats`.
 
         Args:
+            at_once: Acquisitions that did not wait, which the ledger counts itself.
             unreleased: Acquisitions that have begun and not ended. What was released
                 follows from it, so that nobody has to count it on the fast path.
         """
         totals = {name: getattr(self, name) for name in self.__slots__}
-        totals["closed"] = MappingProxyType(dict(self.closed))
-        acquired = self.acquired_at_once + self.acquired_after_waiting + self.acquired_after_opening
+        totals["closed"] = self.closed.copy()
+        acquired = at_once + self.acquired_after_waiting + self.acquired_after_opening
         return totals | {"released": acquired - unreleased}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 from asyncio_connection_pool._errors import closed_at_birth, pool_timeout
 from asyncio_connection_pool._maintenance import Shrinker
 from asyncio_connection_pool._queue import Waiter
-from asyncio_connection_pool._slot import IN_USE, OPENING
+from asyncio_connection_pool._slot import OPENING, READY
 from asyncio_connection_pool._strategy import creator, overrides
 from asyncio_connection_pool._tasks import cancelled_by_others, failure
 
@@ -213,10 +213,19 @@ class Supply(Generic[Conn]):
         self.refill()
         return None
 
+    def _offer_in_background(self, slot: Slot[Conn]) -> None:
+        """Do so where the running caller is not to be told of what is wrong (C7)."""
+        try:
+            if self._fit_to_hand_over(slot):
+                self._place(slot)
+        except BaseException as error:
+            self._refuse(error)
+        self.refill()
+
     def lay_by(self, slot: Slot[Conn]) -> None:
         """Offer a connection that was handed over in vain."""
-        if slot.state is IN_USE:
-            self.offer(slot)
+        if slot.state is READY:
+            self._offer_in_background(slot)
 
     def _place(self, slot: Slot[Conn]) -> Close[Conn] | None:
         placed = self._ledger.place(slot)
@@ -237,7 +246,7 @@ class Supply(Generic[Conn]):
         Returns:
             The close to wait for, if the connection is surplus (C8).
         """
-        if slot.state is not IN_USE:
+        if slot.state is not READY:
             return None
         if slot.doom is None:
             self._judge(slot, exc)
@@ -278,10 +287,7 @@ class Supply(Generic[Conn]):
             self._ledger.doom(slot, "reset_failed")
             if not cancelled_by_others(task):
                 self.log("reset_connection failed", error)
-        try:
-            self.offer(slot)
-        except BaseException as raised:
-            self._refuse(raised)
+        self._offer_in_background(slot)
 
     # Limits and the end.
 

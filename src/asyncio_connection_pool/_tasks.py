@@ -55,9 +55,9 @@ class PoolTasks:
                 _wake(watcher, True)
 
     @property
-    def none_left(self) -> bool:
-        """Whether all have ended."""
-        return not self._running
+    def running(self) -> int:
+        """How many have not ended."""
+        return len(self._running)
 
     async def until(self, condition: Callable[[], bool], timeout: float | None) -> bool:
         """Wait until `condition` holds, which is looked at when a task has ended.
