@@ -103,8 +103,13 @@ class Closing(Generic[Conn]):
 
         A caller that is cancelled here leaves the close to itself.
         """
-        close.watcher = self._loop.create_future()
-        await close.watcher
+        watcher = close.watcher = self._loop.create_future()
+        try:
+            await watcher
+        except BaseException as exc:
+            if watcher.done() and not watcher.cancelled() and watcher.exception() not in (None, exc):
+                self._log("close_connection failed", watcher.exception())
+            raise
 
     def _done(self, close: Close[Conn], task: asyncio.Task[None]) -> None:
         error = failure(task)
@@ -165,5 +170,5 @@ class Closing(Generic[Conn]):
         elif error is not None and close.slot is not None:
             self._log("close_connection failed", error)
 
-    def _log(self, what: str, error: BaseException | bool = True) -> None:
+    def _log(self, what: str, error: BaseException | bool | None = True) -> None:
         log.warning("pool %r: %s", self._ledger.name, what, exc_info=error)

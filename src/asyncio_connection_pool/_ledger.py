@@ -45,11 +45,11 @@ would cost as much as all that it does (`benchmarks/README.md` has the figures).
 touch `idle` and `at_once`, and nothing else.
 
 **Rejected.** *Giving a released connection to the stack and waking a waiter to take
-it*: somebody else takes it first, and the waiter starves, as with asyncio.Queue. *A task for each acquisition*: a task that is cancelled before its
-first step runs none of its code, and its slot is lost. *An open on behalf of one
-caller*: who is cancelled takes the open along, or has to hand it over in
-`except`, where every await can be cancelled again. *A lock*: all of the above is one
-step long, so there is nothing to lock.
+it*: somebody else takes it first, and the waiter starves, as with asyncio.Queue.
+*A task for each acquisition*: a task that is cancelled before its first step runs none
+of its code, and its slot is lost. *An open on behalf of one caller*: who is cancelled
+takes the open along, or has to hand it over in `except`, where every await can be
+cancelled again. *A lock*: all of the above is one step long: there is nothing to lock.
 """
 
 from __future__ import annotations

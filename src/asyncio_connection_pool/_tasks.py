@@ -24,8 +24,8 @@ class PoolTasks:
         """Begin with no task."""
         self._loop = loop
         self._name = name
-        self._running: set[asyncio.Task[Any]] = set()
-        self._watchers: set[asyncio.Future[bool]] = set()
+        self._running: dict[asyncio.Task[Any], None] = {}
+        self._watchers: dict[asyncio.Future[bool], None] = {}
 
     def start(
         self,
@@ -42,7 +42,7 @@ class PoolTasks:
         except BaseException:
             work.close()
             raise
-        self._running.add(task)
+        self._running[task] = None
         task.add_done_callback(partial(self._done, settle))
         return task
 
@@ -50,7 +50,7 @@ class PoolTasks:
         try:
             settle(task)
         finally:
-            self._running.discard(task)
+            del self._running[task]
             for watcher in self._watchers:
                 _wake(watcher, True)
 
@@ -81,11 +81,11 @@ class PoolTasks:
         timer = None
         if deadline is not None:
             timer = self._loop.call_at(deadline, _wake, watcher, False)
-        self._watchers.add(watcher)
+        self._watchers[watcher] = None
         try:
             return await watcher
         finally:
-            self._watchers.discard(watcher)
+            del self._watchers[watcher]
             if timer is not None:
                 timer.cancel()
 
