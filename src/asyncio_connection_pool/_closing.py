@@ -26,7 +26,7 @@ log = logging.getLogger("asyncio_connection_pool")
 class Close(Generic[Conn]):
     """One connection that is being closed."""
 
-    __slots__ = ("conn", "over", "retried", "slot", "task", "then", "timer", "watcher")
+    __slots__ = ("begun", "conn", "over", "retried", "slot", "task", "then", "timer", "watcher")
 
     task: asyncio.Task[None]
 
@@ -35,6 +35,8 @@ class Close(Generic[Conn]):
         self.conn = conn
         self.slot = slot
         self.then = then
+        self.begun = False
+        """Whether `close_connection` was called: a task that is cancelled before its first step calls nothing."""
         self.over = False
         """Whether its end, or its having no end, is settled."""
         self.retried = False
@@ -91,10 +93,11 @@ class Closing(Generic[Conn]):
     def _run(self, close: Close[Conn]) -> None:
         """Run a close in a task, anew if somebody else has cancelled that (C10)."""
         settle = partial(self._done, close)
-        close.task = self._tasks.start(self._close(close.conn), settle, to="close")
+        close.task = self._tasks.start(self._close(close), settle, to="close")
 
-    async def _close(self, conn: Conn) -> None:
-        closing: Any = self._strategy.close_connection(conn)
+    async def _close(self, close: Close[Conn]) -> None:
+        close.begun = True
+        closing: Any = self._strategy.close_connection(close.conn)
         if inspect.isawaitable(closing):
             await closing
 
@@ -135,11 +138,12 @@ class Closing(Generic[Conn]):
         self._finish(close, None)
 
     def end(self) -> None:
-        """Leave no close behind, since the pool ends (C13)."""
+        """Leave no close behind that had its chance, since the pool ends (C13)."""
         for close in list(self._pending):
             if not close.over:
                 self.give_up(close)
-            close.task.cancel()
+            if close.begun:
+                close.task.cancel()
 
     def abort(self, conn: Conn) -> None:
         """Close a connection without awaiting, where the strategy can."""
