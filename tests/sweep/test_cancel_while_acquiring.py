@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 import sweeping
-from sweeping import Scenario, Scenarios, World, failing, stubborn
+from sweeping import Scenario, Scenarios, World
+from sweeping_fakes import failing, stubborn
 
 from asyncio_connection_pool import PoolTimeoutError
 from asyncio_connection_pool.testing import NEVER
@@ -78,14 +79,14 @@ def one_connects_at_a_time(world: World) -> None:
 def max_size_is_raised(world: World) -> None:
     for _ in range(3):
         world.borrow(hold=2)
-    world.start(world.at(1, lambda: setattr(world.pool, "max_size", 2)))
+    world.change(1, max_size=2)
 
 
 @scenario(max_size=3)
 def max_size_is_lowered(world: World) -> None:
     for hold in (1, 2, 3, 1, 1):
         world.borrow(hold)
-    world.start(world.at(0.5, lambda: setattr(world.pool, "max_size", 1)))
+    world.change(0.5, max_size=1)
 
 
 @scenario(max_size=1, burst_limit=3)
@@ -97,3 +98,8 @@ def burst(world: World) -> None:
 @pytest.mark.parametrize("scenario, fake", scenario.cases())
 def test_c10_any_party_is_cancelled_at_any_tick_and_nobody_else_is_harmed(scenario: Scenario, fake) -> None:
     assert sweeping.sweep(scenario, fake) >= scenario.least
+
+
+@pytest.mark.parametrize("scenario, fake", scenario.cases(pairs=True))
+def test_c10_any_two_are_cancelled_at_any_two_ticks_and_nobody_else_is_harmed(scenario: Scenario, fake) -> None:
+    assert sweeping.sweep_pairs(scenario, fake) >= scenario.least**2 // 4
