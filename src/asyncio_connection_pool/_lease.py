@@ -72,16 +72,15 @@ class Lease(Generic[Conn]):
             except BaseException as exc:
                 answer = exc
             pool._checkout.refuse_idle(slot, answer)
-        checkout = pool._checkout
-        waiter = checkout.park(self._timeout)
+        waiter = pool._checkout.park(self._timeout)
         try:
             slot = await waiter.future
             if self._slot is not None:
                 raise RuntimeError(ENTERED)
         except BaseException as exc:
-            checkout.abandon(waiter, exc)
+            pool._checkout.abandon(waiter, exc)
             raise
-        checkout.accept(waiter, slot)
+        pool._checkout.accept(waiter, slot)
         self._slot = slot
         return slot.conn
 
