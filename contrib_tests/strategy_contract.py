@@ -10,6 +10,7 @@ A test module of an adapter describes its driver once, as a `Driver`, and gets e
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 import types
 import uuid
@@ -240,6 +241,7 @@ class StrategyContract:
                         assert pool.stats().size == 0
         await until_seen(driver, 0)
 
+    @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
     async def test_a_connection_that_was_alive_at_the_end_of_its_loop_is_closed_by_the_next_one(self, driver):
         pool = ConnectionPool(strategy=driver.strategy(), max_size=1)
 
@@ -254,6 +256,7 @@ class StrategyContract:
         assert pool.stats().closed["forgotten"] == 1
         await pool.close()
         await until_seen(driver, 0)
+        gc.collect()  # asyncio complains of what was left open in its loop, and rightly so
 
 
 def unique(prefix: str) -> str:

@@ -2,7 +2,8 @@
 
 aioredis matches replies to commands by their order, so a cancelled command gives nobody a wrong reply: the next
 one waits until the abandoned one is answered. That may be for ever, and an abandoned ``BLPOP`` takes an item with
-it. So a connection is used again only if every command on it is answered, and if its session is as it was at first.
+it. So a connection is used again only if every command on it is answered, and if its session is as it was at first;
+and who cancels a command that blocks goes on when the server has let go of it.
 """
 
 from __future__ import annotations
@@ -45,7 +46,6 @@ else:
 
 __all__ = ("RedisConnectionStrategy",)
 
-_ENDS_WATCH = frozenset({"DISCARD", "EXEC", "UNWATCH"})
 _ALTERS_SESSION = frozenset(
     "ASKING AUTH CLIENT HELLO MONITOR PSYNC QUIT READONLY READWRITE REPLCONF RESET SCRIPT SSUBSCRIBE SYNC".split()
 )
@@ -53,6 +53,9 @@ _HARMLESS = frozenset(
     [("CLIENT", word) for word in "GETNAME GETREDIR HELP ID INFO KILL LIST PAUSE TRACKINGINFO UNBLOCK UNPAUSE".split()]
     + [("SCRIPT", word) for word in "EXISTS FLUSH HELP KILL LOAD SHOW".split()]
 )
+_BLOCKS = frozenset("BLMOVE BLMPOP BLPOP BRPOP BRPOPLPUSH BZMPOP BZPOPMAX BZPOPMIN XREAD XREADGROUP".split())
+_LETS_GO_WITHIN = 0.5
+"""Seconds that a server has to say that it has let go of a command."""
 
 _newborn: ContextVar[list[_Session] | None] = ContextVar("newborn", default=None)
 """The connections that a `create_connection` under way has made."""
@@ -101,11 +104,7 @@ class RedisConnectionStrategy(ConnectionStrategy[Any]):
         What the block raised doesn't matter: only what is under way on the connection does.
         """
         del exc
-        session = _session(conn)
-        if session.is_fresh():
-            return True
-        session.abort()  # not a tick later: a BLPOP that is under way would take what is pushed until then
-        return False
+        return _session(conn).is_fresh()
 
     async def validate_connection(self, conn: Any) -> None:
         """Send a ``PING``."""
@@ -140,8 +139,7 @@ class _Session(_Driver):
     def begin(self) -> None:
         """Take the session as it is now for fresh."""
         self._first_db = self.db
-        self._altered = False
-        self._watches = False
+        self._altered = self._watches = self._transaction = False
 
     def is_fresh(self) -> bool:
         """Say whether nothing is under way, and nothing is left of what was done."""
@@ -158,23 +156,77 @@ class _Session(_Driver):
             with suppress(OSError, TypeError):
                 self._transport.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
 
+    def leave(self) -> asyncio.TimerHandle:
+        """Say goodbye to the server, which closes the connection when it has let go of what blocks.
+
+        Returns:
+            What aborts the connection if the server doesn't.
+        """
+        self._altered = True
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        else:  # TLS, which says goodbye when it closes
+            self._transport.close()
+        return asyncio.get_running_loop().call_later(_LETS_GO_WITHIN, self.abort)
+
     def execute(self, command: Any, *args: Any, **options: Any) -> Any:
         """Take note of a command on its way to the server."""
-        self._note(command, args)
+        name = _upper(command)
+        self._note(name, args)
         try:
-            return super().execute(command, *args, **options)
+            reply = super().execute(command, *args, **options)
         except BaseException:
             self._altered |= self._pipeline_buffer is not None  # half of it may be among what a pipeline sends
             raise
+        return _BlockedReply(self, reply) if name in _BLOCKS and self._pipeline_buffer is None else reply
 
-    def _note(self, command: Any, args: tuple[Any, ...]) -> None:
-        name = _upper(command)
+    def _note(self, name: str, args: tuple[Any, ...]) -> None:
         if name == "WATCH":
             self._watches = True
-        elif name in _ENDS_WATCH:
+        elif name == "MULTI":
+            self._transaction = True
+        elif name in {"DISCARD", "EXEC"} and self._transaction and not args:  # otherwise the server refuses it
+            self._transaction = self._watches = False
+        elif name == "UNWATCH" and not args:
             self._watches = False
         elif name in _ALTERS_SESSION:
             self._altered |= (name, _upper(args[0]) if args else "") not in _HARMLESS
+
+
+class _BlockedReply(asyncio.Future[Any]):
+    """The reply to a command that may block; when it is cancelled, so is the command, and first.
+
+    No task does this: one that is cancelled before its first step would do nothing.
+    """
+
+    def __init__(self, session: _Session, reply: asyncio.Future[Any]) -> None:
+        super().__init__(loop=reply.get_loop())
+        self._session = session
+        self._timer: asyncio.TimerHandle | None = None
+        self._reason: Any = None
+        reply.add_done_callback(self._settle)
+
+    def cancel(self, msg: Any = None) -> bool:
+        """Begin to cancel; a second call waits no longer for the server."""
+        if self.done():
+            return False
+        self._reason = msg
+        if self._timer is None and not self._session.closed:
+            self._timer = self._session.leave()
+        else:
+            self._session.abort()
+        return True
+
+    def _settle(self, reply: asyncio.Future[Any]) -> None:
+        """Pass the reply on, or, now that there is an end to it, the cancellation."""
+        error = reply.exception()
+        if self._timer is not None:
+            self._timer.cancel()
+            super().cancel(self._reason)
+        elif error is not None:
+            self.set_exception(error)
+        else:
+            self.set_result(reply.result())
 
 
 @cache
