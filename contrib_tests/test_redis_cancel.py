@@ -87,7 +87,7 @@ async def test_an_abandoned_blpop_eats_nothing(redis_server):
     async with ConnectionPool(strategy=redis_server.strategy(), max_size=1) as pool:
         for n in range(50):
             with pytest.raises(TimeoutError):
-                async with asyncio.timeout(0.005), pool.get_connection() as client:
+                async with pool.get_connection() as client, asyncio.timeout(0.005):
                     await client.blpop("queue", timeout=1)
             await until(lambda: not pool.stats().closing)
             await until(lambda: not redis_server.ids())
@@ -117,6 +117,16 @@ async def test_a_cancellation_that_the_driver_swallows_is_raised_all_the_same(re
                 await task
             assert strategy.connection_is_closed(client)
     await until(lambda: not redis_server.ids())
+
+
+@pytest.mark.parametrize("error", [TimeoutError, asyncio.CancelledError, KeyboardInterrupt])
+async def test_what_breaks_a_block_off_half_way_costs_the_connection(redis_server, error):
+    async with ConnectionPool(strategy=redis_server.strategy(), max_size=1) as pool:
+        with pytest.raises(error):
+            async with pool.get_connection() as client:
+                await client.ping()
+                raise error
+        assert pool.stats().closed["dirty"] == 1
 
 
 async def test_a_cancelled_opening_leaves_no_connection(redis_server, own_valkey):

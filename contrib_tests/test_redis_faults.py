@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import struct
 import time
 
 import pytest
 import redis
+from redis.asyncio.retry import Retry
+from redis.backoff import ConstantBackoff
 
 from asyncio_connection_pool import ConnectionPool
+from asyncio_connection_pool.contrib.redis import RedisConnectionStrategy
 from redis_eyes import until
 from servers.process import free_port
 
@@ -36,29 +40,53 @@ async def test_a_connection_that_is_killed_in_use_fails_its_user_and_nobody_else
             assert await client.ping()
 
 
-async def test_a_goodbye_before_the_cut_is_noticed_too():
-    async def greet_then_leave(reader, writer):
+def plain_strategy(port):
+    """Make a strategy whose greeting is a single SELECT in every version of the driver."""
+    silent = {"driver_info": None} if redis.VERSION >= (8,) else {"lib_name": None, "lib_version": None}
+    options = {"protocol": 2, **silent} if redis.VERSION >= (5, 0, 2) else {}
+    return RedisConnectionStrategy.from_url(f"redis://127.0.0.1:{port}/1", **options)
+
+
+async def say_goodbye(writer):
+    writer.write(b"-ERR server is shutting down\r\n")
+
+
+async def reset(writer):
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+@pytest.mark.parametrize("leave", [say_goodbye, reset])
+async def test_a_server_that_leaves_in_another_way_is_noticed_too(leave):
+    async def serve(reader, writer):
         await reader.read(100)
-        writer.write(b"+OK\r\n-ERR server is shutting down\r\n")
+        writer.write(b"+OK\r\n")
+        await leave(writer)
         writer.close()
 
-    server = await asyncio.start_server(greet_then_leave, "127.0.0.1", 0)
-    async with server:
-        port = server.sockets[0].getsockname()[1]
-        strategy = plain_strategy(f"redis://127.0.0.1:{port}/1")
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        strategy = plain_strategy(server.sockets[0].getsockname()[1])
         client = await strategy.create_connection()
         await until(lambda: strategy.connection_is_closed(client))
         await strategy.close_connection(client)
 
 
-def plain_strategy(url):
-    """Make a strategy whose greeting is a single SELECT in every version of the driver."""
-    from asyncio_connection_pool.contrib.redis import RedisConnectionStrategy
+async def test_a_failed_greeting_leaves_no_connection(redis_server):
+    async def greet(connection):
+        raise LookupError
 
-    options = {"protocol": 2, "driver_info": None}
-    if redis.VERSION < (8,):
-        options = {"protocol": 2, "lib_name": None, "lib_version": None}
-    return RedisConnectionStrategy.from_url(url, **(options if redis.VERSION > (5,) else {}))
+    strategy = redis_server.strategy(redis_connect_func=greet)
+    with pytest.raises((LookupError, redis.ConnectionError)):
+        await strategy.create_connection()
+    await until(lambda: len(redis_server.ask.client_list()) == 1)
+
+
+async def test_a_lost_connection_is_reported_at_once_whatever_retry_was_asked_for(redis_server):
+    strategy = redis_server.strategy(retry=Retry(ConstantBackoff(10), 3))
+    async with ConnectionPool(strategy=strategy, max_size=1) as pool, pool.get_connection() as client:
+        redis_server.cut()
+        async with asyncio.timeout(1):
+            with pytest.raises(redis.ConnectionError):
+                await client.get("key")
 
 
 async def test_every_worker_goes_on_after_the_server_was_killed_and_came_back(redis_server, own_valkey):
@@ -91,6 +119,7 @@ async def test_every_worker_goes_on_after_the_server_was_killed_and_came_back(re
 
 UNREACHABLE = {
     "refused": lambda eyes: eyes.strategy(f"redis://127.0.0.1:{free_port()}"),
+    "refused, with no URL": lambda eyes: RedisConnectionStrategy(port=free_port()),
     "no such host": lambda eyes: eyes.strategy("redis://host.invalid"),
     "no such socket": lambda eyes: eyes.strategy("unix:///nowhere/socket"),
     "wrong password": lambda eyes: eyes.strategy(username="nobody", password="wrong"),

@@ -116,8 +116,7 @@ class Session(_Driver):
         if self._sealed:
             raise RedisConnectionError(LOST)
         await super()._connect()
-        if self._writer is not None:
-            self._transport = self._writer.transport
+        self._transport = cast("asyncio.StreamWriter", self._writer).transport
 
     def pack_command(self, *args: Any) -> list[bytes]:
         """Take note of a command on its way to the server."""
@@ -195,9 +194,6 @@ class OneConnection:
         if self._holder is task:
             raise RedisError(HELD)
         await self._turn.acquire()
-        if not self.session.is_connected:
-            self._turn.release()
-            raise RedisConnectionError(LOST)
         self._holder = task
         return self.session
 
