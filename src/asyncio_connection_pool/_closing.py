@@ -115,19 +115,20 @@ class Closing(Generic[Conn]):
             raise
 
     def _done(self, close: Close[Conn], task: asyncio.Task[None]) -> None:
-        error = failure(task)
-        if close.over:
-            self.overdue -= 1
-        elif not cancelled_by_others(task):
-            self._finish(close, error)
-        elif self.aborts or close.retried:
-            self.abort(close.conn)
-            self._finish(close, None)
-        else:
+        by_others = cancelled_by_others(task)
+        if by_others and not (self.aborts or close.retried):
             close.retried = True
             self._run(close)
             return
         del self._pending[close]
+        error = failure(task)
+        if close.over:
+            self.overdue -= 1
+            return
+        if by_others:
+            self.abort(close.conn)
+            error = None
+        self._finish(close, error)
 
     def give_up(self, close: Close[Conn]) -> None:
         """Wait no longer for a close: abort it where the strategy can."""
@@ -143,6 +144,7 @@ class Closing(Generic[Conn]):
             if not close.over:
                 self.give_up(close)
             if close.begun:
+                close.retried = True
                 close.task.cancel()
 
     def abort(self, conn: Conn) -> None:

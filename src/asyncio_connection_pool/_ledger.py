@@ -1,8 +1,8 @@
 """The state machine of a pool: who has which slot, and who waits for one.
 
-Everything that changes the state of a pool is in this file, and nothing else is:
-no event loop, no clock, no code of the user's. Each method is one transition, and
-runs from begin to end without giving anybody else a turn.
+Everything that changes the state of a pool is in this file (but for the fast path:
+see below), and nothing else is: no event loop, no clock, no code of the user's. Each
+method is one transition, which nobody interrupts.
 
 **The idea.** A *slot* is the right to have one connection open. There are at most
 `limit` of them, and each is in exactly one state::
@@ -122,7 +122,7 @@ class Ledger(Slots[Conn]):
         if not patient:
             self.totals.timeouts += 1
             return "not now"
-        uncovered = self.queue.length + 1 - self.opening - self._has_room()
+        uncovered = self.queue.length + 1 - self.opening - max(self._room(), 0)
         if self.max_waiting is not None and uncovered > self.max_waiting:
             self.totals.rejections += 1
             return "overloaded"
@@ -159,12 +159,12 @@ class Ledger(Slots[Conn]):
 
     # Supply.
 
-    def _has_room(self) -> bool:
-        """Say whether one more connection may be opened now."""
-        if len(self.slots) >= self.limit:
-            return False
-        running = self.opening + self.broken_off
-        return self.max_connecting is None or running < self.max_connecting
+    def _room(self) -> int:
+        """Count the connections that may be opened now; negative if `limit` was lowered."""
+        free = self.limit - len(self.slots)
+        if self.max_connecting is None:
+            return free
+        return min(free, self.max_connecting - self.opening - self.broken_off)
 
     def next_open(self) -> tuple[Slot[Conn], Waiter] | None:
         """Reserve a slot to open a connection in, if the queue needs one.
@@ -173,7 +173,7 @@ class Ledger(Slots[Conn]):
             The slot, and the caller on whose behalf it is: the first one for whom
             no other open is in flight.
         """
-        if self.queue.length <= self.opening or not self._has_room():
+        if self.queue.length <= self.opening or self._room() <= 0:
             return None
         waiter = self.queue.live_after(self.opening)
         if waiter is None:
