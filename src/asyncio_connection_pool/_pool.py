@@ -184,6 +184,7 @@ class ConnectionPool(LegacyNames, Generic[Conn]):
         if not await self._tasks.until(self._drained, timeout):
             self._abort()
         self._closing.end()
+        self._tasks.look()
         await self._tasks.until(lambda: not self._tasks.running, 0)
 
     async def __aenter__(self) -> Self:

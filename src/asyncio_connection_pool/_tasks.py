@@ -51,16 +51,20 @@ class PoolTasks:
             settle(task)
         finally:
             del self._running[task]
-            for watcher in self._watchers:
-                _wake(watcher, True)
+            self.look()
 
     @property
     def running(self) -> int:
         """How many have not ended."""
         return len(self._running)
 
+    def look(self) -> None:
+        """Have those look who wait `until` something holds."""
+        for watcher in self._watchers:
+            _wake(watcher, True)
+
     async def until(self, condition: Callable[[], bool], timeout: float | None) -> bool:
-        """Wait until `condition` holds, which is looked at when a task has ended.
+        """Wait until `condition` holds, which is looked at when a task has ended, and by `look()`.
 
         Args:
             condition: A cheap look.
