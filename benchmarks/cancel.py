@@ -11,11 +11,10 @@ round. CHUNK are cancelled per step of the loop, so that the steps themselves we
 import asyncio
 import random
 from collections.abc import Sequence
-from time import perf_counter_ns
 
 from .contenders import WITH_FIFO, Build, Pool
 from .figures import Budget, Figure
-from .measure import Spread, interleave, settle
+from .measure import Spread, interleave, now, settle
 
 ROUNDS = 15
 SHARE = 0.6
@@ -127,11 +126,11 @@ class Queue:
 
 async def _cancel(callers: Sequence[Task]) -> int:
     """Return the nanoseconds until all are gone."""
-    began = perf_counter_ns()
+    began = now()
     for start in range(0, len(callers), CHUNK):
         chunk = callers[start : start + CHUNK]
         for caller in chunk:
             caller.cancel()
         while not chunk[-1].done():
             await asyncio.sleep(0)
-    return perf_counter_ns() - began
+    return now() - began

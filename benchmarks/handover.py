@@ -13,11 +13,10 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 from itertools import cycle, islice
-from time import perf_counter_ns
 
 from .contenders import WITH_FIFO, Build, Pool
 from .figures import Budget, Figure
-from .measure import Rounds, Spread, interleave, settle
+from .measure import Rounds, Spread, interleave, now, settle
 
 ROUNDS = 20
 BATCH = 50
@@ -124,7 +123,7 @@ class Queue:
         """Return the nanoseconds from the first caller's exit to the arrival of the one BATCH places behind it."""
         self._until_stop = BATCH
         self._arrived = self._loop.create_future()
-        began = perf_counter_ns()
+        began = now()
         self._gate.set_result(None)
         await self._arrived
         return self._ended - began
@@ -148,7 +147,7 @@ class Queue:
         async with self._pool.get_connection():
             self._until_stop -= 1
             if not self._until_stop:
-                self._ended = perf_counter_ns()
+                self._ended = now()
                 self._gate = self._loop.create_future()
                 self._arrived.set_result(None)
                 await self._gate
