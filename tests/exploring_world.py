@@ -1,0 +1,374 @@
+"""One small pool, the server it talks to and the callers that use it, with all that can happen to them.
+
+A world is moved by events only. `enabled` lists those that are possible now, `happen` lets one happen, and `drain`
+lets everything come to its end. Whatever breaks the contract is collected in `blamed`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from asyncio_connection_pool import ConnectionPool
+from exploring_callers import ENDED, ENTERING, INSIDE, LEAVING, Caller
+from exploring_oracle import check_at_rest, check_capacity, check_closed, check_quiet, check_step
+from exploring_strategy import Fatal, Op, UnluckyError, gated
+
+ENDLESS = 200
+"""More ticks than anything finite here takes."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """A pool, who uses it, and which events may happen to it."""
+
+    name: str
+    verbs: str
+    first: str = ""
+    """What happens before all else, as `exploring.write` writes it."""
+    max_size: int = 1
+    burst_limit: int | None = None
+    callers: int = 3
+    ticks: int = 0
+    """Besides "until nothing is left to do": how many ticks may lie between two events, at most, plus one."""
+    sizes: tuple[int, ...] = ()
+    acquire_timeout: float | None = None
+    max_waiting: int | None = None
+    max_connecting: int | None = None
+    connect_timeout: float | None = None
+    close_timeout: float | None = None
+    shrink_delay: float = 0
+    resets: bool = False
+    aborts: bool = False
+    stubborn: bool = False
+    """Whether `create_connection` goes on when it is cancelled."""
+
+    def pool(self, strategy) -> ConnectionPool:
+        return ConnectionPool(
+            strategy=strategy,
+            max_size=self.max_size,
+            burst_limit=self.burst_limit,
+            name=self.name,
+            acquire_timeout=self.acquire_timeout,
+            max_waiting=self.max_waiting,
+            max_connecting=self.max_connecting,
+            connect_timeout=self.connect_timeout,
+            close_timeout=self.close_timeout,
+            shrink_delay=self.shrink_delay,
+        )
+
+
+class World:
+    """See above."""
+
+    def __init__(self, config: Config, laboratory) -> None:
+        self.config = config
+        self.loop = laboratory.loop
+        self.loop.reset()
+        laboratory.on_log = self.log
+        self.logged: list[BaseException] = []
+        self.blamed: list[str] = []
+        self.strategy = gated(self, resets=config.resets, aborts=config.aborts)
+        self.pool = config.pool(self.strategy)
+        self.callers: list[Caller] = []
+        self.closers: list[Closer] = []
+        self.killed: list[asyncio.Task] = []
+        self.delivered: list[BaseException] = []
+        self.ceiling = self.pool.stats().limit
+        self._number = 0
+        self._verbs = [getattr(Verbs, verb.replace("-", "_")) for verb in config.verbs.split()]
+
+    # What the others tell.
+
+    def blame(self, what: str) -> None:
+        self.blamed.append(what)
+
+    def next_number(self) -> int:
+        self._number += 1
+        return self._number
+
+    def opens(self) -> None:
+        """The server sees one connection more."""
+        if self.strategy.alive > self.ceiling:
+            self.blame(f"C1: the server sees {self.strategy.alive} connections, the limit is {self.ceiling}")
+
+    def interrupted(self, op: Op, ops: list[Op]) -> None:
+        """A call of the strategy was cancelled: somebody must have meant that."""
+        config = self.config
+        timeout = {"creates": config.connect_timeout, "closes": config.close_timeout, "resets": None}
+        kind = next(kind for kind in timeout if getattr(self.strategy, kind) is ops)
+        if not (op.task in self.killed or self.pool.closed or (timeout[kind] or 9) <= self.loop.time()):
+            self.blame(f"C5: one of the {kind} was cancelled by the pool")
+
+    def deliver(self, error: BaseException) -> bool:
+        """Whether an error was due to a caller; it is due to one only."""
+        due = any(error is other for other in self.strategy.raised + self.strategy.excused)
+        again = any(error is other for other in self.delivered)
+        self.delivered.append(error)
+        return due and not again
+
+    def log(self, error: BaseException) -> None:
+        """The pool logs an error: that may not be one that somebody waits for (C6)."""
+        self.logged.append(error)
+        due = any(error is other for other in self.strategy.raised)
+        missed = any(error is caller.missed for caller in self.callers)
+        if due and not missed and any(caller.waits for caller in self.callers):
+            self.blame(f"C6: {error!r} was logged while somebody waited")
+
+    def is_closing(self, conn) -> bool:
+        return any(slot.state == "closing" and getattr(slot, "conn", None) is conn for slot in self.pool._ledger.slots)
+
+    # Events.
+
+    def enabled(self) -> list[tuple[str, int]]:
+        """List what can happen now, in an order that depends on the past only."""
+        return [(verb.__name__, which) for verb in self._verbs for which in verb.can(self)]
+
+    def happen(self, verb: str, which: int) -> None:
+        getattr(Verbs, verb).do(self, which)
+
+    def settle(self, ticks: int | None = None) -> int:
+        """Let the loop turn so many times, or until nothing is left to do; say how often it turned."""
+        loop = self.loop
+        turns = 0
+        while turns != ticks and not loop.quiet:
+            loop.tick()
+            turns += 1
+            if turns > ENDLESS:
+                self.blame("C13: the pool is busy for ever")
+                break
+        return turns
+
+    def check(self) -> None:
+        """Hold the contract against what is."""
+        check_step(self)
+        if self.loop.quiet:
+            check_quiet(self)
+
+    # The end.
+
+    def drain(self) -> None:
+        """Let all that has begun end well, use the pool once more to the full, and close it."""
+        self._finish()
+        if not self.pool.closed:
+            check_at_rest(self)
+            self._fill()
+        self.closers.append(Closer(self, None))
+        self._finish()
+        check_closed(self)
+
+    def abandon(self) -> None:
+        """Leave nothing behind in the loop, after something went wrong."""
+        tasks = [user.task for user in (*self.callers, *self.closers)]
+        for _ in range(3):
+            for task in (*tasks, *self.loop.running):
+                task.cancel()
+            self.settle(ENDLESS)
+
+    def _finish(self) -> None:
+        for _ in range(ENDLESS):
+            self.settle()
+            self.check()
+            if not (self._end_calls() or self._end_bodies() or self._end_waits()):
+                return
+        self.blame("C13: the pool is busy for ever")
+
+    def _end_calls(self) -> bool:
+        strategy = self.strategy
+        calls = [op for op in (*strategy.creates, *strategy.closes, *strategy.resets) if not op.told]
+        for op in calls:
+            op.tell("done")
+        return bool(calls)
+
+    def _end_bodies(self) -> bool:
+        inside = [caller for caller in self.callers if caller.phase == INSIDE and not caller.body.done()]
+        for caller in inside:
+            caller.body.set_result(None)
+        return bool(inside)
+
+    def _end_waits(self) -> bool:
+        if not self.loop.timers:
+            return False
+        self.loop.fire()
+        return True
+
+    def _fill(self) -> None:
+        """Have as many callers as the limit allows inside at once: no slot is lost (C10)."""
+        for conn in self.strategy.conns:
+            conn.answer = bool(conn.answer)
+        crowd = [Caller(self, len(self.callers) + i, patient=True) for i in range(self.pool.stats().limit)]
+        self.callers += crowd
+        self.settle()
+        while any(caller.phase != INSIDE for caller in crowd) and self._end_calls():
+            self.settle()
+        check_capacity(self, crowd)
+        self._finish()
+        check_at_rest(self)
+
+
+class Closer:
+    """A task that closes the pool."""
+
+    def __init__(self, world: World, timeout: float | None) -> None:
+        self.world = world
+        self.timeout = timeout
+        self.cancelled = False
+        self.task = world.loop.spawn(self._run())
+
+    def cancel(self) -> None:
+        self.cancelled = True
+        self.task.cancel()
+
+    async def _run(self) -> None:
+        try:
+            await self.world.pool.close(self.timeout)
+        except asyncio.CancelledError:
+            if not self.cancelled:
+                self.world.blame("C12: close() was cancelled by nobody")
+            raise
+        except Exception as error:
+            self.world.blame(f"C12: close() raised {error!r}")
+        else:
+            self._check_end()
+
+    def _check_end(self) -> None:
+        world = self.world
+        if self.cancelled:
+            world.blame("C10: the cancellation of close() was swallowed")
+        if self.timeout is None and (world.pool._ledger.slots or world.strategy.creates or world.strategy.resets):
+            world.blame("C12: close() returned while connections were open")
+
+
+class Verb:
+    """A kind of event.
+
+    Args:
+        can: Lists of a world to whom or what it can happen now.
+        do: Lets it happen to one of these.
+    """
+
+    def __init__(self, can, do) -> None:
+        self.can = can
+        self.do = do
+
+    def __set_name__(self, owner, name: str) -> None:
+        self.__name__ = name
+
+
+def _end(ops: str, outcome: str) -> Verb:
+    """Ends a call of the strategy; which one: by its place among those that run."""
+
+    def can(world):
+        return [i for i, op in enumerate(getattr(world.strategy, ops)) if not op.told]
+
+    return Verb(can, lambda world, which: getattr(world.strategy, ops)[which].tell(outcome))
+
+
+def _body(make_error) -> Verb:
+    """Ends the body of a caller."""
+
+    def can(world):
+        return [c.number for c in world.callers if c.phase == INSIDE and not c.body.done() and not c.cancelled]
+
+    def do(world, which):
+        if make_error is None:
+            world.callers[which].body.set_result(None)
+        else:
+            world.callers[which].body.set_exception(make_error())
+
+    return Verb(can, do)
+
+
+def _cut(answer) -> Verb:
+    """Lets the server cut a connection that is not being closed, and the client say so in its way when asked."""
+
+    def can(world):
+        slots = world.pool._ledger.slots
+        return [slot.conn.number for slot in slots if hasattr(slot, "conn") and slot.conn.open and not slot.conn.closes]
+
+    return Verb(can, lambda world, which: world.strategy.cut(world.strategy.conns[which], answer))
+
+
+def _start(*, patient: bool) -> Verb:
+    def can(world):
+        return [0] if len(world.callers) < world.config.callers else []
+
+    return Verb(can, lambda world, _: world.callers.append(Caller(world, len(world.callers), patient=patient)))
+
+
+def _close(timeout: float | None) -> Verb:
+    def can(world):
+        return [0] if len(world.closers) < 2 else []
+
+    return Verb(can, lambda world, _: world.closers.append(Closer(world, timeout)))
+
+
+def _can_cancel(world):
+    return [c.number for c in world.callers if c.phase != ENDED and not c.cancelled and not c.task.done()]
+
+
+def _can_discard(world):
+    return [c.number for c in world.callers if c.phase == INSIDE and not c.conn.spoilt and not c.conn.aborted]
+
+
+def _discard(world, which):
+    conn = world.callers[which].conn
+    conn.spoilt = "it was discarded"
+    world.pool.discard(conn)
+
+
+def _kill(world, which):
+    task = world.loop.running[which]
+    world.killed.append(task)
+    task.cancel()
+
+
+def _can_kill(world):
+    spared = set(world.killed)
+    if not world.config.aborts and any(map(_closes, spared)):  # what is cancelled a second time is given up
+        spared.update(filter(_closes, world.loop.running))
+    return [i for i, task in enumerate(world.loop.running) if task not in spared]
+
+
+def _closes(task) -> bool:
+    return task.get_name().endswith(": close")
+
+
+def _resize(world, which):
+    world.ceiling = max(world.ceiling, which)
+    world.pool.max_size = which
+
+
+class Verbs:
+    """All kinds of events."""
+
+    start = _start(patient=True)
+    start_now = _start(patient=False)
+    create_done = _end("creates", "done")
+    create_fails = _end("creates", "fails")
+    create_cancels = _end("creates", "cancels")
+    create_stillborn = _end("creates", "stillborn")
+    close_done = _end("closes", "done")
+    close_fails = _end("closes", "fails")
+    reset_done = _end("resets", "done")
+    reset_fails = _end("resets", "fails")
+    body_ends = _body(None)
+    body_raises = _body(ValueError)
+    body_times_out = _body(TimeoutError)
+    discard = Verb(_can_discard, _discard)
+    cancel = Verb(_can_cancel, lambda world, which: world.callers[which].cancel())
+    kill = Verb(_can_kill, _kill)
+    fire = Verb(lambda world: [0] if world.loop.timers else [], lambda world, _: world.loop.fire())
+    cut = _cut(answer=True)
+    cut_raises = _cut(answer=UnluckyError)
+    cut_aborts = _cut(answer=Fatal)
+    resize = Verb(lambda world: [n for n in world.config.sizes if n != world.pool.max_size], _resize)
+    close = _close(timeout=None)
+    close_within = _close(timeout=1.0)
+    cancel_close = Verb(
+        lambda world: [i for i, c in enumerate(world.closers) if not c.cancelled and not c.task.done()],
+        lambda world, which: world.closers[which].cancel(),
+    )
+
+
+__all__ = ["ENTERING", "LEAVING", "Config", "World"]
