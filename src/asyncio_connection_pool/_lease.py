@@ -34,12 +34,10 @@ class Lease(Generic[Conn]):
 
     __slots__ = ("_pool", "_slot")
 
+    # Set by `get_connection()`: an `__init__` would cost a seventh of the whole cycle.
+    _pool: ConnectionPool[Conn]
+    _slot: Slot[Conn] | None
     _timeout: float | Unset | None = DEFAULT
-
-    def __init__(self, pool: ConnectionPool[Conn]) -> None:
-        """Begin as a block that is not entered."""
-        self._pool = pool
-        self._slot: Slot[Conn] | None = None
 
     async def __aenter__(self) -> Conn:
         """Take an idle connection, or wait for one.
@@ -109,11 +107,6 @@ class Lease(Generic[Conn]):
 
 
 class TimedLease(Lease[Conn]):
-    """A lease with a timeout of its own; the others are spared the attribute."""
+    """A lease with a timeout of its own, in seconds; the others are spared the attribute."""
 
     __slots__ = ("_timeout",)
-
-    def __init__(self, pool: ConnectionPool[Conn], timeout: float | None) -> None:
-        """Begin as a block that is not entered; `timeout` is in seconds."""
-        super().__init__(pool)
-        self._timeout = timeout

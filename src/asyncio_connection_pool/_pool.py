@@ -126,9 +126,15 @@ class ConnectionPool(LegacyNames, Generic[Conn]):
             TypeError: `timeout` is no number.
             ValueError: `timeout` is negative, infinite or NaN.
         """
+        lease: Lease[Conn]
         if timeout is DEFAULT:
-            return Lease(self)
-        return TimedLease(self, _options.optional_seconds("timeout", timeout))
+            lease = Lease()
+        else:
+            lease = TimedLease()
+            lease._timeout = _options.optional_seconds("timeout", timeout)
+        lease._pool = self
+        lease._slot = None
+        return lease
 
     def discard(self, conn: Conn) -> None:
         """Have a connection in use closed when its block ends, not used again.
