@@ -90,8 +90,8 @@ class FakeConnection:
 
     def __init__(self, number: int) -> None:
         """Begin open."""
-        self.number = number
-        self.closed = False
+        self.number: int = number
+        self.closed: bool = False
 
     def __repr__(self) -> str:
         """Say which one it is."""
@@ -113,9 +113,9 @@ class FakeStrategy(ConnectionStrategy[FakeConnection]):
         self._scripts: dict[str, Iterator[Behaviour]] = {"create": iter(create), "close": iter(close)}
         self.connections: list[FakeConnection] = []
         """All that were ever opened, in order."""
-        self.creating = 0
+        self.creating: int = 0
         """Calls of `create_connection` that run."""
-        self.most = 0
+        self.most: int = 0
         """The most connections that the server has seen at once, half-open ones included."""
 
     @property
