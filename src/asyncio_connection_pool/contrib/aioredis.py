@@ -10,19 +10,18 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import socket
 from contextlib import suppress
-from contextvars import ContextVar
 from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
 from asyncio_connection_pool import ConnectionStrategy
+from asyncio_connection_pool.contrib import _newborn
 
 try:
     aioredis: Any = import_module("aioredis")  # which has no types
-except (ImportError, TypeError) as error:  # 2.x raises TypeError on Python 3.11 and later
-    raise ImportError(f"{__name__} needs aioredis 1.3.1: pip install asyncio-connection-pool[aioredis]") from error
+except (ImportError, TypeError) as _error:  # 2.x raises TypeError on Python 3.11 and later
+    raise ImportError(f"{__name__} needs aioredis 1.3.1: pip install asyncio-connection-pool[aioredis]") from _error
 
 if TYPE_CHECKING:
     from collections.abc import Sized
@@ -57,9 +56,6 @@ _BLOCKS = frozenset("BLMOVE BLMPOP BLPOP BRPOP BRPOPLPUSH BZMPOP BZPOPMAX BZPOPM
 _LETS_GO_WITHIN = 0.5
 """Seconds that a server has to say that it has let go of a command."""
 
-_newborn: ContextVar[list[_Session] | None] = ContextVar("newborn", default=None)
-"""The connections that a `create_connection` under way has made."""
-
 
 class RedisConnectionStrategy(ConnectionStrategy[Any]):
     """Open, look at and close instances of `aioredis.Redis`, each of which is one connection.
@@ -81,17 +77,9 @@ class RedisConnectionStrategy(ConnectionStrategy[Any]):
 
     async def create_connection(self) -> Any:
         """Open a connection, authenticate and select the database where that is asked for."""
-        newborn: list[_Session] = []
-        token = _newborn.set(newborn)
-        try:
+        with _newborn.whole_or_nothing():  # aioredis leaves open what is cancelled while it greets the server
             client = await aioredis.create_redis(*self._args, **self._kwargs)
             _session(client).begin()
-        except BaseException:
-            for session in newborn:  # aioredis itself leaves one open whose greeting was cancelled
-                session.abort()
-            raise
-        finally:
-            _newborn.reset(token)
         return client
 
     def connection_is_closed(self, conn: Any) -> bool:
@@ -132,9 +120,7 @@ class _Session(_Driver):
         self._transport = writer.transport
         self._reader_task.add_done_callback(lambda _: self.abort())  # whatever the reader stumbled over
         self.begin()
-        newborn = _newborn.get()
-        if newborn is not None:
-            newborn.append(self)
+        _newborn.announce(self)
 
     def begin(self) -> None:
         """Take the session as it is now for fresh."""
@@ -149,12 +135,9 @@ class _Session(_Driver):
 
     def abort(self) -> None:
         """Close the socket at once, and fail what waits for a reply."""
-        try:
-            self._transport.abort()
+        _newborn.abort(self._transport)
+        with suppress(RuntimeError):  # the event loop is closed
             self.close()
-        except RuntimeError:  # the event loop is closed, so nothing will close the socket but its finalizer
-            with suppress(OSError, TypeError):
-                self._transport.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
 
     def leave(self) -> asyncio.TimerHandle:
         """Say goodbye to the server, which closes the connection when it has let go of what blocks.

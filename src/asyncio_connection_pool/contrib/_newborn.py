@@ -1,0 +1,55 @@
+"""What drivers leave half-open, and how to close that: shared by the adapters of drivers without types."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Generator
+
+
+class Abortable(Protocol):
+    """A connection."""
+
+    def abort(self) -> None:
+        """Close it at once."""
+        ...
+
+
+_newborn: ContextVar[list[Abortable] | None] = ContextVar("newborn", default=None)
+
+
+def announce(session: Abortable) -> None:
+    """Tell the creation under way of a connection that it has made."""
+    newborn = _newborn.get()
+    if newborn is not None:
+        newborn.append(session)
+
+
+@contextmanager
+def whole_or_nothing() -> Generator[None]:
+    """Abort the connections that were announced in the block, should it not come to its end."""
+    newborn: list[Abortable] = []
+    token = _newborn.set(newborn)
+    try:
+        yield
+    except BaseException:
+        for session in newborn:
+            session.abort()
+        raise
+    finally:
+        _newborn.reset(token)
+        newborn.clear()  # transports keep the context that they were made in
+
+
+def abort(transport: asyncio.WriteTransport) -> None:
+    """Close a socket at once, even if its event loop is closed and can't be told of it."""
+    try:
+        transport.abort()
+    except RuntimeError:
+        with suppress(OSError, TypeError):
+            transport.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
