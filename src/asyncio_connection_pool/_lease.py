@@ -57,11 +57,10 @@ class Lease(Generic[Conn]):
             else get_ident() != pool._thread or not pool._loop_runs()
         ):
             pool._bind()
-        ledger = pool._ledger
-        idle = ledger.idle
+        idle = pool._ledger.idle
         while idle:
             slot: Slot[Conn] = idle.pop()
-            ledger.at_once += 1
+            pool._ledger.at_once += 1
             try:
                 answer: object = pool._is_closed(slot.conn)
                 if not answer:
