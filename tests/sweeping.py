@@ -74,8 +74,8 @@ class Run:
         self.held: list[FakeConnection] = []
         self.logged: list[logging.LogRecord] = []
         self.complaints: list[dict[str, Any]] = []
-        self.cut_off = 0
-        """Closes that a `close(timeout)` has found running when its time was up."""
+        self.bounded = "close_timeout" in self.options
+        """Whether the pool has reason to break closes off."""
         self.most = self.pool.stats().limit
         self.tick = 0
 
@@ -154,9 +154,16 @@ class Run:
 
     @property
     def excused(self) -> int:
-        """Connections that can't be aborted, and whose every close was cancelled: by outsiders, or by `close(timeout)`."""
-        closes = sum(task.get_name().endswith(": close") for task in self.cancelled)
-        return 0 if self.server.aborts else closes // CLOSE_ATTEMPTS + self.cut_off
+        """Connections that may stay open, as they can't be aborted and each close was cut off.
+
+        By somebody outside, or by `close()` when its time or that of the close was up.
+        """
+        if self.server.aborts:
+            return 0
+        cut_off = [task for task in self.loop.tasks if task.get_name().endswith(": close") and task.cancelled()]
+        by_outsiders = sum(task in self.cancelled for task in cut_off)
+        by_the_pool = len(cut_off) - by_outsiders if self.bounded else 0
+        return by_outsiders // CLOSE_ATTEMPTS + by_the_pool
 
     def records_of(self, error: BaseException) -> int:
         """Count how often the log tells of an error."""
@@ -311,9 +318,6 @@ class World(Run):
                 if error is not None:
                     raise error()
 
-    def _see_what_is_cut_off(self) -> None:
-        self.cut_off = self.server.running["close"]
-
     def change(self, after: float, **attributes: Any) -> None:
         """Start a party that changes attributes of the pool."""
 
@@ -329,10 +333,9 @@ class World(Run):
 
         async def closing() -> None:
             await asyncio.sleep(after)
-            if timeout is not None:
-                self.loop.call_later(timeout, self._see_what_is_cut_off)
             await self.pool.close(timeout)
 
+        self.bounded |= timeout is not None
         self.start(closing())
 
 
