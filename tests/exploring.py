@@ -13,6 +13,7 @@ from __future__ import annotations
 import gc
 import random
 import time
+import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -93,7 +94,8 @@ class Run:
             yield
         except Exception as raised:
             error = raised
-            self.world.blame(f"{type(error).__name__}: {error}")
+            where = traceback.extract_tb(error.__traceback__)[-1].line
+            self.world.blame(f"{type(error).__name__} at `{where}`: {error}")
         if self.world.blamed:
             what = "; ".join(self.world.blamed)
             self.world.abandon()

@@ -83,7 +83,7 @@ class Caller:
     def _served(self) -> None:
         """Nobody who came earlier may still wait (C3)."""
         for other in self.world.callers:
-            if other.order < self.order and other.waits:
+            if other.phase == ENTERING and other.order < self.order and other.waits:
                 self.world.blame(f"C3: caller {self.number} overtook caller {other.number}")
 
     def _received(self, conn) -> None:
@@ -158,7 +158,7 @@ class Caller:
         if isinstance(error, PoolClosedError):
             return world.pool.closed
         if isinstance(error, PoolOverloadedError):
-            queue = sum(caller.phase == ENTERING for caller in world.callers) - 1
+            queue = sum(caller.phase == ENTERING for caller in world.callers if caller is not self)
             return world.config.max_waiting is not None and queue >= world.config.max_waiting and not self.sure
         if type(error) is PoolError:
             return sum(conn.answer is True for conn in world.strategy.conns) >= 16

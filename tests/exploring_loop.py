@@ -32,7 +32,7 @@ class SteppedLoop(asyncio.BaseEventLoop):
         self._timer_cancelled_count = 0
         self.now = 0.0
         self.steps = 0
-        self.pool_tasks: list[asyncio.Task] = []
+        self._started: list[asyncio.Task] = []
 
     def _complain(self, loop, context) -> None:
         self.complaints.append(f"{context['message']}: {context.get('exception')!r}")
@@ -43,13 +43,14 @@ class SteppedLoop(asyncio.BaseEventLoop):
     def create_task(self, coro, **kwargs):
         """Start a task for the pool, which is known by the order of its creation."""
         task = super().create_task(coro, **kwargs)
-        self.pool_tasks.append(task)
+        self._started.append(task)
         return task
 
     @property
     def running(self) -> list[asyncio.Task]:
         """The pool's tasks that have not ended."""
-        return [task for task in self.pool_tasks if not task.done()]
+        self._started = [task for task in self._started if not task.done()]
+        return self._started
 
     def spawn(self, coro):
         """Start a task for somebody else."""

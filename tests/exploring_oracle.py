@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from exploring_callers import ENDED, ENTERING, INSIDE, LEAVING, UNSTARTED
+from exploring_callers import ENDED, ENTERING, INSIDE, LEAVING, UNSTARTED, Caller
 from oracle import check, check_settled
 
 
@@ -25,6 +25,8 @@ def _check_idle(world, ledger) -> None:
     kept = not ledger.idle or ledger.held <= ledger.max_size or world.config.shrink_delay
     if not kept:
         world.blame("C8: a surplus connection idles")
+    if ledger.idle and world.pool.closed:
+        world.blame("C12: a connection idles though the pool is closed")
     for slot in ledger.idle:
         conn = slot.conn
         if conn.holder is not None or conn.spoilt or conn.closes:
@@ -35,24 +37,27 @@ def _check_idle(world, ledger) -> None:
 
 def check_quiet(world) -> None:
     """Hold what is true whenever nothing is left to do before the next event."""
+    waiting: list[Caller] = []
+    held = 0
     for caller in world.callers:
-        _check_caller(world, caller)
+        if caller.phase != ENDED:
+            _check_caller(world, caller)
+            held += caller.phase == INSIDE and not caller.conn.aborted
+            if caller.phase == ENTERING:
+                waiting.append(caller)
+    for caller in waiting:
+        _check_waiter(world, caller)
     _check_calls(world)
-    _check_queue(world)
-    _check_timers(world)
-    if not world.config.max_connecting or len(world.strategy.creates) <= world.config.max_connecting:
-        return
-    world.blame(f"{len(world.strategy.creates)} run at once, max_connecting is {world.config.max_connecting}")
+    _check_counts(world, held, len(waiting))
+    _check_timers(world, waiting)
 
 
 def _check_caller(world, caller) -> None:
     phase = caller.phase
-    if caller.cancelled and phase != ENDED and not (phase == UNSTARTED and caller.task.cancelled()):
+    if caller.cancelled and not (phase == UNSTARTED and caller.task.cancelled()):
         world.blame(f"C10: caller {caller.number} is {phase} though it was cancelled")
     elif phase == LEAVING and not any(op.conn is caller.conn for op in world.strategy.closes):
         world.blame(f"C5: caller {caller.number} cannot leave")
-    elif phase == ENTERING:
-        _check_waiter(world, caller)
 
 
 def _check_waiter(world, caller) -> None:
@@ -65,45 +70,49 @@ def _check_waiter(world, caller) -> None:
 
 
 def _check_calls(world) -> None:
-    """Each connection, each call of the strategy and each body has its slot, and the other way round."""
+    """Each connection has its slot or is being closed, and each call of the strategy has its slot."""
     ledger, strategy = world.pool._ledger, world.strategy
     conns = [slot.conn for slot in ledger.slots if hasattr(slot, "conn")]
-    if len(strategy.creates) != len(ledger.slots) - len(conns):
-        world.blame(f"C10: {len(strategy.creates)} creates run, for {len(ledger.slots) - len(conns)} slots")
-    closing = [op.conn for op in strategy.closes]
-    known = set(map(id, conns + closing))
-    for conn in strategy.conns:
-        if conn.open and id(conn) not in known:
-            world.blame(f"C10: {conn} is lost")
-    held = sum(caller.phase == INSIDE and not caller.conn.aborted for caller in world.callers)
-    if held != ledger.in_use:
-        world.blame(f"C10: {held} hold a connection, not {ledger.in_use}")
+    opening = len(ledger.slots) - len(conns)
+    if len(strategy.creates) != opening:
+        world.blame(f"C10: {len(strategy.creates)} creates run, for {opening} slots")
     if len(strategy.resets) != ledger.resetting:
         world.blame(f"C10: {len(strategy.resets)} resets run, not {ledger.resetting}")
+    closing = [op.conn for op in strategy.closes]
+    for conn in strategy.conns:
+        if conn.open and conn not in conns and conn not in closing:
+            world.blame(f"C10: {conn} is lost")
+    for slot in ledger.slots:
+        if slot.state == "closing" and getattr(slot, "conn", closing) not in (closing, *closing):
+            world.blame(f"C12: nobody closes {slot.conn}")
 
 
-def _check_queue(world) -> None:
-    ledger, bound = world.pool._ledger, world.config.max_waiting
-    waiting = sum(caller.waits for caller in world.callers)
+def _check_counts(world, held: int, waiting: int) -> None:
+    """Count those inside and those that wait, as the ledger does."""
+    ledger, config, creates = world.pool._ledger, world.config, len(world.strategy.creates)
+    if held != ledger.in_use:
+        world.blame(f"C10: {held} hold a connection, not {ledger.in_use}")
     if waiting != ledger.queue.length:
         world.blame(f"C10: {waiting} wait, not {ledger.queue.length}")
-    if bound is not None and waiting - ledger.opening > bound:
-        world.blame(f"{waiting} wait with {ledger.opening} opening, max_waiting is {bound}")
+    if config.max_waiting is not None and waiting - ledger.opening > config.max_waiting:
+        world.blame(f"{waiting} wait with {ledger.opening} opening, max_waiting is {config.max_waiting}")
+    if config.max_connecting is not None and creates > config.max_connecting:
+        world.blame(f"{creates} creates run at once, max_connecting is {config.max_connecting}")
 
 
-def _check_timers(world) -> None:
+def _check_timers(world, waiting: list[Caller]) -> None:
     """No timer is armed without need, and none is late (C13)."""
-    config, strategy, now = world.config, world.strategy, world.loop.time()
-    needed = sum(caller.waits and caller.deadline is not None for caller in world.callers)
-    needed += sum(closer.timeout is not None and not closer.task.done() for closer in world.closers)
-    needed += len(strategy.creates) * (config.connect_timeout is not None)
-    needed += len(strategy.closes) * (config.close_timeout is not None)
-    needed += config.shrink_delay > 0
-    if world.loop.timers > needed:
-        world.blame(f"C13: {world.loop.timers} timers are armed, {needed} needed")
+    config, strategy, loop = world.config, world.strategy, world.loop
+    if loop.timers:
+        needed = len(waiting) * (config.acquire_timeout is not None) + (config.shrink_delay > 0)
+        needed += len(strategy.creates) * (config.connect_timeout is not None)
+        needed += len(strategy.closes) * (config.close_timeout is not None)
+        needed += sum(closer.timeout is not None and not closer.task.done() for closer in world.closers)
+        if loop.timers > needed:
+            world.blame(f"C13: {loop.timers} timers are armed, {needed} needed")
     timed = [(strategy.closes, config.close_timeout), (strategy.creates, config.connect_timeout)]
     for ops, timeout in timed[: 1 if config.stubborn else 2]:
-        if timeout is not None and any(op.since + timeout <= now for op in ops):
+        if timeout is not None and any(op.since + timeout <= loop.now for op in ops):
             world.blame("a call of the strategy goes on after its time")
 
 
@@ -134,7 +143,7 @@ def check_closed(world) -> None:
             world.blame(f"C10: caller {caller.number} cancelled: {caller.cancelled}, ended: {caller.task!r}")
     if world.pool._ledger.slots or world.strategy.alive:
         world.blame(f"C12: {world.strategy.alive} connections are left")
-    if world.loop.timers or not all(task.done() for task in world.loop.pool_tasks):
+    if world.loop.timers or world.loop.running:
         world.blame("C13: a timer or a task outlives close()")
     _check_goodbyes(world)
     _check_errors(world)

@@ -165,10 +165,13 @@ class World:
                 task.cancel()
             self.settle(ENDLESS)
 
-    def _finish(self) -> None:
+    def _finish(self, *, check: bool = True) -> None:
         for _ in range(ENDLESS):
             self.settle()
-            self.check()
+            if check:
+                self.check()
+            if self.blamed:
+                return
             if not (self._end_calls() or self._end_bodies() or self._end_waits()):
                 return
         self.blame("C13: the pool is busy for ever")
@@ -202,7 +205,7 @@ class World:
         while any(caller.phase != INSIDE for caller in crowd) and self._end_calls():
             self.settle()
         check_capacity(self, crowd)
-        self._finish()
+        self._finish(check=False)
         check_at_rest(self)
 
 
