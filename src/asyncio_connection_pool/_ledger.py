@@ -1,8 +1,7 @@
 """The state machine of a pool: who has which slot, and who waits for one.
 
 Everything that changes the state of a pool is in this file (but for the fast path:
-see below), and nothing else is: no event loop, no clock, no code of the user's. Each
-method is one transition, which nobody interrupts.
+see below), and nothing else is: no loop, no clock, no code of the user's.
 
 **The idea.** A *slot* is the right to have one connection open. There are at most
 `limit` of them, and each is in exactly one state::
@@ -115,7 +114,8 @@ class Ledger(Slots[Conn]):
     def refusal(self, *, patient: bool) -> Refusal | None:
         """Say why a caller that found nothing idle may not queue, and count it.
 
-        `max_waiting` counts those for whom nothing is being or can be opened.
+        `max_waiting` counts those for whom nothing is being or can be opened, and those
+        that were cancelled in this very tick.
         """
         if self.shut:
             return "closed"
