@@ -61,6 +61,7 @@ class Caller:
         self.conn: Any = None
         self._end: asyncio.Future[BaseException | None] = asyncio.get_running_loop().create_future()
         self.task = asyncio.create_task(self._run())
+        self.task.add_done_callback(_retrieve)
 
     async def _run(self) -> None:
         async with self.pool.get_connection(**self.options) as self.conn:
@@ -84,6 +85,12 @@ class Caller:
         if not self.task.done():
             return None
         return asyncio.CancelledError() if self.task.cancelled() else self.task.exception()
+
+
+def _retrieve(task: asyncio.Task[None]) -> None:
+    """Tell asyncio that somebody knows how it ended, whether the test asks or not."""
+    if not task.cancelled():
+        task.exception()
 
 
 async def callers(pool: ConnectionPool, count: int, **options: Any) -> list[Caller]:
