@@ -176,18 +176,27 @@ async def test_c5_an_open_that_starts_later_sees_the_variables_of_the_caller_it_
     await leave_all(people)
 
 
-async def test_c5_a_caller_that_left_the_queue_does_not_shift_whose_variables_are_seen():
-    strategy = Nosy(create=[None, None, NEVER])
-    pool = ConnectionPool(strategy=strategy, max_size=2)
-    holders = [await caller_named(name, pool) for name in ("first", "second")]
-    people = [await caller_named(name, pool) for name in ("gone", "A", "B")]
-    people[0].cancel()
-    await settle()
-    for holder in holders:
+@pytest.mark.parametrize("leaving", ["", *"ABCDE", "AB", "AC", "BC", "BD", "CE", "DE", "ACE", "BDE", "CDE"])
+@pytest.mark.parametrize("after", [0, 1, 2])
+async def test_c5_those_who_left_the_queue_do_not_shift_whose_variables_are_seen(leaving, after):
+    """Five wait while there is no room. Some leave, when so many opens have started; then the others are opened for."""
+    strategy = Nosy(create=[None] * 5 + [NEVER] * 5)
+    pool = ConnectionPool(strategy=strategy, max_size=5)
+    holders = [await caller_named(f"holder {number}", pool) for number in range(5)]
+    people = {name: await caller_named(name, pool) for name in "ABCDE"}
+    for number, holder in enumerate(holders):
+        if number == after:
+            for name in leaving:
+                people[name].cancel()
+            await settle()
         holder.conn.closed = True
         await holder.leave()
         await settle()
-    assert strategy.opened_for[2:] == ["A", "B"]
+        check(pool)
+    opened_for = strategy.opened_for[5:]
+    assert len(opened_for) == len(set(opened_for)), "two opens on behalf of one"
+    assert not set(opened_for[after:]) & set(leaving), "an open on behalf of one who had left"
+    assert len(opened_for) >= 5 - len(leaving)
     await pool.close(timeout=0)
 
 
