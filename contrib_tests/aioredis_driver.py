@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import aioredis
 
 from asyncio_connection_pool.contrib.aioredis import RedisConnectionStrategy
@@ -17,10 +19,15 @@ async def client_list(conn):
 class AioredisDriver(Driver):
     """A driver for the server at a port of this machine."""
 
+    name = "aioredis 1.3.1"
+    lost = (OSError, aioredis.RedisError)
+
     def __init__(self, port, **options):
         self.port = port
         self.options = options
         self.dirt = DIRT
+        self.operations = OPERATIONS
+        self.swallows = [transaction]  # aioredis waits for the replies, and forgets the cancellation
         self.refused = {
             "wrong password": (lambda: self.strategy(f"redis://:wrong@127.0.0.1:{self.port}"), aioredis.ReplyError),
             "wrong port": (lambda: self.strategy(("127.0.0.1", 1)), ConnectionRefusedError),
@@ -49,8 +56,11 @@ class AioredisDriver(Driver):
         return await conn.blpop(unique("nothing"), timeout=2)
 
     async def cut(self, conn):
-        number = await conn.execute("CLIENT", "ID")
-        await self.ask("CLIENT", "KILL", "ID", number)
+        host, port = conn.connection._transport.get_extra_info("sockname")
+        await self.ask("CLIENT", "KILL", f"{host}:{port}")
+
+    async def reconnect(self):
+        pass  # it connects for each question
 
     async def seen(self):
         conn = await aioredis.create_redis(("127.0.0.1", self.port), **self.options)
@@ -64,6 +74,45 @@ class AioredisDriver(Driver):
         info = await conn.execute("CLIENT", "INFO", encoding="utf-8")
         fields = dict(field.partition("=")[::2] for field in info.split())
         return {name: fields[name] for name in ("db", "sub", "psub", "multi", "watch", "name", "flags", "user")}
+
+
+async def echo(conn, token):
+    return await conn.echo(token), token
+
+
+async def set_and_get(conn, token):
+    await conn.set(token, token, expire=1)
+    return await conn.get(token), token
+
+
+async def gather(conn, token):
+    return await asyncio.gather(*(conn.echo(f"{token} {n}") for n in range(3))), [f"{token} {n}" for n in range(3)]
+
+
+async def pipeline(conn, token):
+    pipe = conn.pipeline()
+    for n in range(3):
+        pipe.echo(f"{token} {n}")
+    return await pipe.execute(), [f"{token} {n}" for n in range(3)]
+
+
+async def transaction(conn, token):
+    transaction = conn.multi_exec()
+    transaction.set(token, token, expire=1)
+    transaction.get(token)
+    return await transaction.execute(), [True, token]
+
+
+async def blpop(conn, token):
+    return await conn.blpop(token, timeout=1), None
+
+
+async def push_and_blpop(conn, token):
+    await conn.rpush(token, token)
+    return await conn.blpop(token), [token, token]
+
+
+OPERATIONS = [echo, set_and_get, gather, pipeline, transaction, blpop, push_and_blpop]
 
 
 async def half_a_pipeline(conn):

@@ -22,11 +22,16 @@ SESSION = """
 class AsyncpgDriver(Driver):
     """A driver for a server; `ask` is a connection of its own, over which it asks the server."""
 
+    name = f"asyncpg {asyncpg.__version__}"
+    lost = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
+    swallows = ()
+
     def __init__(self, dsn, ask, **options):
         self.dsn = dsn
         self.ask = ask
         self.options = {"command_timeout": None, **options}
         self.dirt = DIRT
+        self.operations = OPERATIONS
         self.refused = {
             "wrong port": (lambda: self.strategy(port=1), ConnectionRefusedError),
             "wrong host": (lambda: self.strategy(host="nowhere.invalid"), OSError),
@@ -38,6 +43,10 @@ class AsyncpgDriver(Driver):
 
     def strategy(self, **options):
         return PostgresConnectionStrategy(self.dsn, **{**self.options, **options})
+
+    async def reconnect(self):
+        await self.ask.close()
+        self.ask = await asyncpg.connect(self.dsn)
 
     async def echo(self, conn, token):
         return await conn.fetchval("SELECT $1::text", token)
@@ -59,11 +68,52 @@ class AsyncpgDriver(Driver):
 @asynccontextmanager
 async def connected(server, **options):
     """Make a driver for a server of our own."""
-    ask = await asyncpg.connect(server.socket_dsn)
+    driver = AsyncpgDriver(server.dsn, await asyncpg.connect(server.dsn), **options)
     try:
-        yield AsyncpgDriver(server.dsn, ask, **options)
+        yield driver
     finally:
-        await ask.close()
+        await driver.ask.close()
+
+
+async def echo(conn, token):
+    return await conn.fetchval("SELECT $1::text", token), token
+
+
+async def new_statement(conn, token):
+    return await conn.fetchval(f"SELECT '{token}'"), token
+
+
+async def simple_query(conn, token):
+    return await conn.execute(f"SELECT '{token}'"), "SELECT 1"
+
+
+async def many_rows(conn, token):
+    rows = await conn.fetch("SELECT $1::text || n FROM generate_series(1, 100) n", token)
+    return [row[0] for row in rows], [f"{token}{n}" for n in range(1, 101)]
+
+
+async def transaction(conn, token):
+    async with conn.transaction():
+        await conn.execute("SELECT set_config('my.token', $1, true)", token)
+        return await conn.fetchval("SELECT current_setting('my.token')"), token
+
+
+async def cursor(conn, token):
+    async with conn.transaction():
+        rows = [row[0] async for row in conn.cursor("SELECT $1::text FROM generate_series(1, 60)", token)]
+        return rows, [token] * 60
+
+
+async def many_arguments(conn, token):
+    await conn.executemany("SELECT set_config('my.token', $1, false)", [(f"{token} {n}",) for n in range(10)])
+    return await conn.fetchval("SELECT current_setting('my.token')"), f"{token} 9"
+
+
+async def sleep(conn, token):
+    return await conn.fetchval("SELECT $1::text FROM pg_sleep(0.02)", token), token
+
+
+OPERATIONS = [echo, new_statement, simple_query, many_rows, transaction, cursor, many_arguments, sleep]
 
 
 async def enter_transaction(conn):

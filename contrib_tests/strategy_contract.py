@@ -29,6 +29,10 @@ POINTS = 200  # more than any driver awaits while it opens a connection
 class Driver(ABC):
     """What the contract has to know of one driver and its server."""
 
+    name: str
+    lost: tuple[type[BaseException], ...]  # what users get when a connection, or the server, is gone
+    operations: list[Callable[..., Awaitable[tuple[object, object]]]]  # uses of a connection: reply and expected reply
+    swallows: list[Callable[..., object]]  # those of them that may come to their end though they were cancelled
     dirt: dict[str, Callable[..., Awaitable[object]]]  # ways to leave a connection dirty, by name
     refused: dict[str, tuple[Callable[[], ConnectionStrategy], type[BaseException]]]  # what the driver raises for it
 
@@ -55,6 +59,10 @@ class Driver(ABC):
     @abstractmethod
     async def session(self, conn) -> object:
         """Describe the state of a session at the server; equal for all fresh connections."""
+
+    @abstractmethod
+    async def reconnect(self) -> None:
+        """Be ready to ask a server that was restarted."""
 
 
 async def until(condition: Callable[[], object | Awaitable[object]], seconds: float = SOON) -> None:

@@ -76,9 +76,14 @@ class RedisConnectionStrategy(ConnectionStrategy[Any]):
         self._kwargs = {**kwargs, "connection_cls": connection_cls}
 
     async def create_connection(self) -> Any:
-        """Open a connection, authenticate and select the database where that is asked for."""
+        """Open a connection, authenticate and select the database where that is asked for, and get an answer."""
         with _newborn.whole_or_nothing():  # aioredis leaves open what is cancelled while it greets the server
-            client = await aioredis.create_redis(*self._args, **self._kwargs)
+            client: Any = await aioredis.create_redis(*self._args, **self._kwargs)
+            try:
+                await client.ping()  # for aioredis says nothing to the server unless there is a password or a database
+            except aioredis.ReplyError as error:
+                if not str(error).startswith("NOPERM"):
+                    raise
             _session(client).begin()
         return client
 
