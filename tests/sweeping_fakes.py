@@ -11,11 +11,15 @@ from asyncio_connection_pool.testing import FakeConnection, FakeStrategy, FullFa
 
 
 class SteppingLoop(VirtualTimeLoop):
-    """Calls `on_tick` before each callback and before each look at the clock, and knows every task it has started."""
+    """Calls `on_tick` before each callback and each look at the clock, `on_iteration` before each of the latter only.
+
+    It knows every task that it has started, in order.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.on_tick: Callable[[], None] = lambda: None
+        self.on_iteration: Callable[[], None] = lambda: None
         self.tasks: list[asyncio.Task[Any]] = []
         self._ready = _Callbacks(self)
 
@@ -30,6 +34,7 @@ class SteppingLoop(VirtualTimeLoop):
         return [timer for timer in self._scheduled if not timer.cancelled()]
 
     def _run_once(self) -> None:
+        self.on_iteration()
         self.on_tick()
         super()._run_once()
 

@@ -19,11 +19,10 @@ from dataclasses import dataclass
 from itertools import count, product
 from typing import Any
 
-from sweeping import DEEP, RUNS, Plan, Run
-from sweeping_fakes import Full, Look, Plain
-
 from asyncio_connection_pool import PoolClosedError, PoolError, PoolTimeoutError
 from asyncio_connection_pool.testing import NEVER
+from sweeping import DEEP, RUNS, Plan, Run
+from sweeping_fakes import Full, Look, Plain
 
 FAULTS = ("ok", "error", "slow", "never")
 LOOKS = ("false", "true", "Exception", "BaseException")
@@ -92,10 +91,10 @@ class FaultRun(Run):
 
     async def main(self) -> None:
         self.server.script(**self.case.script())
-        self.loop.on_tick = self.on_tick
+        self.loop.call_later(HORIZON - 1, setattr, self.loop, "on_tick", lambda: None)
+        self.loop.on_iteration, self.loop.on_tick = self.watch, self.strike
         for caller in range(3):
             self.start(self.calling(caller))
-        self.loop.call_later(HORIZON - 1, setattr, self.loop, "on_tick", self.watch)
         await asyncio.sleep(HORIZON)
         free = self._judge_hangs()
         self._judge_errors()
@@ -219,7 +218,10 @@ def run_case(case: Case) -> int:
 
 
 def _plans(run: FaultRun) -> Iterator[Plan]:
-    """List whom to cancel, and when: the first caller at three moments, the first task of each kind in mid-life."""
+    """List whom to cancel, and when: the first caller at three moments, the first task of each kind in mid-life.
+
+    Or, to take longer, every caller and every task at three moments each.
+    """
     lives: dict[int, list[int]] = {}
     for tick, alive in enumerate(run.moments):
         for number in alive:
@@ -227,8 +229,8 @@ def _plans(run: FaultRun) -> Iterator[Plan]:
     kinds: set[str] = set()
     for number, life in lives.items():
         kind = run.loop.tasks[number].get_name().rpartition(" ")[2]
+        quarters = (1, 2, 3) if kind == "calling" or DEEP else (2,)
         if kind not in kinds or DEEP:
             kinds.add(kind)
-            quarters = (1, 2, 3) if kind == "calling" else (2,)
-            ticks = life if DEEP else sorted({life[len(life) * quarter // 4] for quarter in quarters})
+            ticks = sorted({life[len(life) * quarter // 4] for quarter in quarters})
             yield from (((tick, number),) for tick in ticks)

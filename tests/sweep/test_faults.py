@@ -1,10 +1,11 @@
-"""The fault matrix of `sweeping_faults`: no combination of faults loses a slot, wrongs a caller or hangs for no reason."""
+"""Whatever a strategy does wrong, no slot is lost, no caller wronged, and nobody hangs for no reason."""
 
 from __future__ import annotations
 
 import pytest
-from sweeping_faults import FAULTS, cases, run_case
+
 from sweeping_fakes import FAKES
+from sweeping_faults import FAULTS, cases, run_case
 
 
 @pytest.mark.parametrize("always", [False, True], ids=["first call", "every call"])
