@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import math
+from contextlib import contextmanager
 from decimal import Decimal
 from fractions import Fraction
 
 import pytest
 
 from asyncio_connection_pool import ConnectionPool, ConnectionStrategy, PoolClosedError
-from asyncio_connection_pool.testing import FakeStrategy
+from asyncio_connection_pool.testing import FakeStrategy, FullFakeStrategy
 from oracle import check, check_settled
 from scenarios import Halt, callers, hold, idle, leave_all, settle, step, use
 
@@ -495,6 +496,59 @@ async def test_a_block_that_failed_to_enter_can_be_entered_again():
     await lease.__aenter__()
     await lease.__aexit__(None, None, None)
     check_settled(pool)
+
+
+# An event loop that refuses tasks, as one whose task factory fails.
+
+
+class NoTasksError(Exception):
+    pass
+
+
+@contextmanager
+def no_tasks():
+    def refuse(loop, coro, **options):
+        coro.close()
+        raise NoTasksError
+
+    loop = asyncio.get_running_loop()
+    before = loop.get_task_factory()
+    loop.set_task_factory(refuse)
+    try:
+        yield
+    finally:
+        loop.set_task_factory(before)
+
+
+@pytest.mark.parametrize("options", [{}, {"connect_timeout": 100}])
+async def test_an_open_that_cannot_start_is_told_to_its_caller(options):
+    pool = build(**options)
+    lease = pool.get_connection()
+    with no_tasks(), pytest.raises(NoTasksError):
+        await lease.__aenter__()
+    check_settled(pool)
+    await use(pool)
+
+
+async def test_a_close_that_cannot_start_frees_its_slot_and_raises_at_the_exit():
+    pool = build(max_size=0, burst_limit=1)
+    lease = pool.get_connection()
+    await lease.__aenter__()
+    with no_tasks(), pytest.raises(NoTasksError):
+        await lease.__aexit__(None, None, None)
+    check_settled(pool)
+    await use(pool)
+
+
+async def test_a_reset_that_cannot_start_frees_its_slot_and_raises_at_the_exit():
+    pool = build(strategy=FullFakeStrategy())
+    lease = pool.get_connection()
+    await lease.__aenter__()
+    with no_tasks(), pytest.raises(NoTasksError):
+        await lease.__aexit__(None, None, None)
+    check_settled(pool)
+    await use(pool)
+    await settle()
 
 
 # Odd connections.

@@ -218,6 +218,109 @@ async def test_c10_pool_tasks_that_are_cancelled_in_their_first_tick_are_account
     await pool.close()
 
 
+A_TICK = 1e-10  # less than the resolution of the clock: two timers so far apart fire in one tick, in this order
+
+
+@virtual
+async def test_c10_a_caller_that_is_cancelled_in_the_tick_of_its_timeout_stays_cancelled():
+    pool = ConnectionPool(strategy=FakeStrategy(create=[NEVER]), max_size=1)
+    (caller,) = await callers(pool, 1, timeout=5)
+    asyncio.get_running_loop().call_later(5 - A_TICK, caller.cancel)
+    await asyncio.sleep(6)
+    assert caller.task.cancelled()
+    assert pool.stats().timeouts == pool.stats().waiting == 0
+    await pool.close()
+    check_settled(pool)
+
+
+@virtual
+async def test_c10_a_caller_that_is_served_in_the_tick_of_its_timeout_has_its_connection():
+    pool = ConnectionPool(strategy=FakeStrategy(create=[5 - A_TICK]), max_size=1)
+    lease = pool.get_connection()
+    await lease.__aenter__()
+    (waiter,) = await callers(pool, 1, timeout=5)
+    asyncio.get_running_loop().call_later(5 - A_TICK, lambda: step(lease.__aexit__(None, None, None)))
+    await asyncio.sleep(6)
+    assert waiter.entered
+    assert pool.stats().timeouts == 0
+    await waiter.leave()
+    check_settled(pool)
+
+
+@virtual
+async def test_a_connect_timeout_in_the_tick_in_which_the_open_has_ended_comes_too_late():
+    gate = asyncio.get_running_loop().create_future()
+    pool = ConnectionPool(strategy=FakeStrategy(create=[lambda: gate]), max_size=1, connect_timeout=5)
+    (caller,) = await callers(pool, 1)
+    (task,) = (task for task in asyncio.all_tasks() if task.get_name().endswith(": open"))
+    loop = asyncio.get_running_loop()
+
+    def end():
+        """Let the task end in this tick, before the timer, as a loop that is late does."""
+        gate.set_result(None)
+        loop.call_soon(lambda: loop.advance(1))
+
+    loop.call_later(5 - 1, end)
+    await asyncio.sleep(7)
+    assert task.done()
+    assert caller.entered
+    await caller.leave()
+    check_settled(pool)
+
+
+async def test_c10_a_slot_that_comes_free_while_all_who_wait_are_cancelled_is_not_opened_for_them():
+    strategy = FakeStrategy()
+    pool = ConnectionPool(strategy=strategy, max_size=1)
+    lease = pool.get_connection()
+    (await lease.__aenter__()).closed = True
+    (waiter,) = await callers(pool, 1)
+    waiter.cancel()
+    step(lease.__aexit__(None, None, None))
+    check(pool)
+    await settle()
+    assert len(strategy.connections) == 1
+    assert waiter.task.cancelled()
+    check_settled(pool)
+
+
+async def test_c10_a_hand_over_that_is_aborted_and_whose_caller_is_cancelled_in_one_tick_is_over():
+    pool = ConnectionPool(strategy=FullFakeStrategy(), max_size=1)
+    lease = pool.get_connection()
+    await lease.__aenter__()
+    (waiter,) = await callers(pool, 1)
+    pool._plain = True  # a hand-over without the reset in between
+    pool._supply._resets = False
+    step(lease.__aexit__(None, None, None))
+    pool._shut()
+    pool._abort()
+    waiter.cancel()
+    await settle()
+    assert waiter.task.cancelled()
+    await pool.close()
+    check_settled(pool)
+
+
+async def test_c10_a_close_that_fails_in_the_tick_in_which_its_caller_is_cancelled_is_logged(caplog):
+    gate = asyncio.Event()
+
+    async def fail():
+        await gate.wait()
+        raise OSError("close")
+
+    pool = ConnectionPool(strategy=FakeStrategy(close=[fail]), max_size=1, burst_limit=2)
+    first, second = await hold(pool, 2)
+    first.leave()
+    await settle()
+    (task,) = (task for task in asyncio.all_tasks() if task.get_name().endswith(": close"))
+    task.add_done_callback(lambda _: first.cancel())
+    gate.set()
+    await settle()
+    assert first.task.cancelled()
+    assert "close_connection" in caplog.text
+    await second.leave()
+    check_settled(pool)
+
+
 async def test_c10_no_connection_is_ever_handed_out_twice():
     async def worker(number):
         for turn in range(30):

@@ -330,6 +330,48 @@ def test_c11_a_block_that_ends_in_the_child_gives_nothing_back(error):
 
 
 @forks
+@pytest.mark.parametrize("work", ["open", "reset", "close", "wait", "hand over"])
+def test_c11_work_in_flight_at_the_fork_comes_to_nothing_in_a_child_that_goes_on_with_the_loop(new_loop, work):
+    """As a daemon does that forks between two runs of its loop."""
+
+    async def begin():
+        lease = pool.get_connection()
+        if work != "open":
+            conn = await lease.__aenter__()
+            (waiter,) = await callers(pool, work in {"wait", "hand over"}) or [None]
+            if work == "close":
+                pool.discard(conn)
+            if work != "wait":
+                await lease.__aexit__(None, None, None)
+            return lease, waiter
+        caller = Caller(pool)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        return lease, caller
+
+    async def go_on():
+        await settle()
+        gate.set()
+        await settle()
+        check_settled(pool)
+        assert pool._ledger.broken_off == 0
+        assert await use(pool)
+        await settle()
+        check_settled(pool)
+        assert pool.strategy.aborted == []
+        return [conn.closed for conn in pool.strategy.connections[:1]]
+
+    gate = asyncio.Event()
+    scripts = {"open": {"create": [gate.wait]}, "reset": {"reset": [gate.wait]}, "close": {"close": [gate.wait]}}
+    pool = ConnectionPool(strategy=FullFakeStrategy(**scripts.get(work, {})), max_size=1, max_connecting=1)
+    loop = new_loop()
+    kept = loop.run_until_complete(begin())
+    answer = in_child(lambda: loop.run_until_complete(go_on()))
+    assert answer == ("[True]" if work == "close" else "[False]")  # that one was begun by the strategy itself
+    del kept
+
+
+@forks
 def test_c12_a_pool_that_was_open_in_the_parent_does_not_warn_in_the_child(new_loop):
     def child():
         nonlocal pool
