@@ -170,15 +170,12 @@ class Ledger(Slots[Conn]):
         """Reserve a slot to open a connection in, if the queue needs one.
 
         Returns:
-            The slot, and the caller on whose behalf it is: the first one for whom
-            no other open is in flight.
+            The slot, and the caller on whose behalf it is.
         """
         if self.queue.length <= self.opening or self._room() <= 0:
             return None
-        waiter = self.queue.live_after(self.opening)
-        if waiter is None:
-            return None
-        return self.add(), waiter
+        waiter = self.queue.cover()
+        return None if waiter is None else (self.add(), waiter)
 
     def opened(self, slot: Slot[Conn], conn: Conn) -> None:
         """Book the connection that an open has yielded; `place` is next."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
@@ -74,23 +73,28 @@ class WaitQueue:
     its next step only its future knows of it, so `length` counts it still.
     """
 
-    __slots__ = ("_entries", "length")
+    __slots__ = ("_entries", "_uncovered", "length")
 
     def __init__(self) -> None:
         """Begin with nobody waiting."""
         self._entries: deque[Waiter] = deque()
+        self._uncovered: deque[Waiter] = deque()
+        """The tail of the queue: those on whose behalf nothing was opened yet."""
         self.length = 0
 
     def push(self, waiter: Waiter) -> None:
         """Queue a caller behind all others."""
         waiter.queued = True
         self._entries.append(waiter)
+        self._uncovered.append(waiter)
         self.length += 1
 
     def pop(self) -> Waiter | None:
         """Take the live caller that has waited longest."""
         while self._entries:
             waiter = self._entries.popleft()
+            if self._uncovered and self._uncovered[0] is waiter:
+                self._uncovered.popleft()
             if waiter.queued:
                 waiter.queued = False
                 self.length -= 1
@@ -98,6 +102,19 @@ class WaitQueue:
                     self._sweep()
                     return waiter
         return None
+
+    def cover(self) -> Waiter | None:
+        """Choose the live caller on whose behalf to open a connection.
+
+        Returns:
+            The first for whom none was opened yet, else the first of all: what was
+            opened for that one has failed, or has gone to another.
+        """
+        while self._uncovered:
+            waiter = self._uncovered.popleft()
+            if waiter.live:
+                return waiter
+        return next((waiter for waiter in self._entries if waiter.live), None)
 
     def remove(self, waiter: Waiter) -> bool:
         """Strike a caller off; false if it was not in the queue any more."""
@@ -110,22 +127,13 @@ class WaitQueue:
 
     def _sweep(self) -> None:
         if len(self._entries) > 2 * self.length + SWEEP_AT:
-            self._entries = deque(entry for entry in self._entries if entry.queued)
-
-    def live_after(self, count: int) -> Waiter | None:
-        """Find the first live caller behind `count` others, which is near the end as a rule.
-
-        Those that left are taken for standing in front. Where that is wrong, it may be one of
-        the `count`, but it finds one if more than that many are live.
-        """
-        entries = self._entries
-        first = max(len(entries) - (self.length - count), 0)
-        behind = (entries[index] for index in range(first, len(entries)))
-        return next((waiter for waiter in chain(behind, entries) if waiter.live), None)
+            self._entries = deque([waiter for waiter in self._entries if waiter.queued])
+            self._uncovered = deque([waiter for waiter in self._uncovered if waiter.queued])
 
     def clear(self) -> None:
         """Strike everybody off."""
         for waiter in self._entries:
             waiter.queued = False
         self._entries.clear()
+        self._uncovered.clear()
         self.length = 0
