@@ -16,6 +16,12 @@ def pool_for(strategy, **options):
     return ConnectionPool(strategy=strategy, **({"max_size": 1, "burst_limit": 2} | options))
 
 
+def cancel_closes():
+    for task in asyncio.all_tasks():
+        if task.get_name().endswith(": close"):
+            task.cancel()
+
+
 class AbortableStrategy(FakeStrategy):
     def __init__(self, **scripts):
         super().__init__(**scripts)
@@ -238,11 +244,40 @@ async def test_c8_a_close_that_somebody_outside_cancels_counts_as_done_and_is_ab
     first, second = await hold(pool, 2)
     first.leave()
     await settle()
-    for task in asyncio.all_tasks():
-        if task.get_name().endswith(": close"):
-            task.cancel()
+    cancel_closes()
     await first.task
     assert strategy.aborted == [first.conn]
+    await second.leave()
+    check_settled(pool)
+
+
+async def test_c10_a_close_that_somebody_outside_cancels_is_tried_once_more_where_there_is_no_abort():
+    strategy = FakeStrategy(close=[NEVER])
+    pool = pool_for(strategy)
+    first, second = await hold(pool, 2)
+    first.leave()
+    await settle()
+    cancel_closes()
+    await settle()
+    assert first.task.done()
+    assert first.error is None
+    assert strategy.open == [second.conn]
+    await second.leave()
+    check_settled(pool)
+
+
+async def test_c10_a_close_that_is_cancelled_again_and_again_is_given_up():
+    strategy = FakeStrategy(close=[NEVER, NEVER, NEVER])
+    pool = pool_for(strategy)
+    first, second = await hold(pool, 2)
+    first.leave()
+    for _ in range(3):
+        await settle()
+        cancel_closes()
+    await settle()
+    assert first.task.done()
+    assert first.error is None
+    assert pool.stats().closing == 0
     await second.leave()
     check_settled(pool)
 

@@ -360,6 +360,52 @@ async def test_c12_a_delayed_shrink_does_not_outlive_close():
     check_settled(pool)
 
 
+@pytest.mark.parametrize("strategy", [FakeStrategy, FullFakeStrategy])
+@virtual
+async def test_c12_close_ends_when_close_timeout_has_given_up_the_last_close(strategy):
+    pool = ConnectionPool(strategy=strategy(close=[NEVER]), max_size=1, close_timeout=5)
+    await use(pool)
+    await settle()
+    began = now()
+    await pool.close()
+    assert now() - began == 5
+    await settle()
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+    check_settled(pool)
+
+
+@pytest.mark.parametrize("timeout", [None, 5])
+@virtual
+async def test_c13_a_close_that_was_given_up_before_ends_with_the_pool(timeout):
+    strategy = FakeStrategy(close=[NEVER])
+    pool = ConnectionPool(strategy=strategy, max_size=1, close_timeout=5)
+    (holder,) = await hold(pool)
+    pool.discard(holder.conn)
+    await holder.leave()
+    await asyncio.sleep(6)
+    assert pool.stats().size == 0
+    assert len(asyncio.all_tasks()) == 2  # there is no abort, so it is left to run
+    began = now()
+    await pool.close(timeout)
+    assert now() == began
+    await settle()
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+    check_settled(pool)
+
+
+@virtual
+async def test_c13_a_close_that_was_given_up_may_still_end_well_while_the_pool_is_open():
+    strategy = FakeStrategy(close=[10])
+    pool = ConnectionPool(strategy=strategy, max_size=1, close_timeout=5)
+    (holder,) = await hold(pool)
+    pool.discard(holder.conn)
+    await holder.leave()
+    await asyncio.sleep(11)
+    assert not strategy.open
+    await pool.close()
+    check_settled(pool)
+
+
 # Cancelling, calling again, calling later.
 
 
