@@ -137,6 +137,7 @@ class Closing(Generic[Conn]):
             self.abort(close.conn)
             close.task.cancel()
         self._finish(close, None)
+        self._tasks.look()
 
     def end(self) -> None:
         """Leave no close behind that had its chance, since the pool ends (C13)."""

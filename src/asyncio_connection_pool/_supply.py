@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 from asyncio_connection_pool._errors import closed_at_birth, pool_timeout
 from asyncio_connection_pool._maintenance import Shrinker
 from asyncio_connection_pool._queue import Waiter
-from asyncio_connection_pool._slot import OPENING, READY
+from asyncio_connection_pool._slot import GONE, OPENING, READY
 from asyncio_connection_pool._strategy import creator, overrides
 from asyncio_connection_pool._tasks import cancelled_by_others, failure
 
@@ -114,6 +114,8 @@ class Supply(Generic[Conn]):
         if timer is not None:
             timer.cancel()
         error = failure(task)
+        if slot.state is GONE:
+            return  # in a forked child that goes on with its parent's loop
         if slot.state is not OPENING:
             self._unwind(slot, task, error)
         elif error is None:
@@ -283,6 +285,8 @@ class Supply(Generic[Conn]):
         """Settle a reset: a clean connection, or one to close."""
         del self._flights[slot]
         error = failure(task)
+        if slot.state is GONE:
+            return
         if error is not None:
             self._ledger.doom(slot, "reset_failed")
             if not cancelled_by_others(task):

@@ -101,13 +101,10 @@ def _wake(watcher: asyncio.Future[bool], changed: bool) -> None:
 
 def failure(task: asyncio.Task[Any]) -> BaseException | None:
     """Say what a task that is done has raised, a `CancelledError` included."""
-    if not task.cancelled():
-        return task.exception()
     try:
-        task.result()
+        return task.exception()
     except asyncio.CancelledError as error:
         return error
-    raise AssertionError("a cancelled task has no result")
 
 
 def cancelled_by_others(task: asyncio.Task[Any]) -> bool:
