@@ -165,7 +165,6 @@ class Supply(Generic[Conn]):
         error = pool_timeout(stats, self._connect_timeout, "opening", None)
         self.last_failure = error
         self._refuse(error)
-        self.refill()
 
     def _unwind(self, slot: Slot[Conn], task: asyncio.Task[Conn], error: BaseException | None) -> None:
         """Settle an open that was given up: what it yields all the same is closed."""
