@@ -67,6 +67,7 @@ class Run:
 
     def __post_init__(self) -> None:
         self.loop: SteppingLoop = loops.prepare(SteppingLoop())  # type: ignore[assignment]
+        self.loop.set_debug(self.loop.get_debug() and not self.plan)  # ten times slower: once a scenario is enough
         self.server = self.fake()
         self.pool: ConnectionPool[FakeConnection] = ConnectionPool(strategy=self.server, **self.options)
         self.parties: list[asyncio.Task[Any]] = []
