@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from asyncio_connection_pool._supply import Supply
-from exploring import ViolationError, explore, read, replay, shrink, wander, write
+from exploring import ViolationError, deepen, explore, read, replay, shrink, wander, write
 from exploring_configs import CONFIGS, LONG
+from exploring_world import Config
 
 BURST = CONFIGS["burst, from nothing"]
 TEXT = "start 0; start 0 +0; create_done 1 +2; cancel 0; create_fails 0; body_ends 1 +1"
@@ -37,6 +38,13 @@ def test_no_schedule_is_run_twice(monkeypatch):
     monkeypatch.setattr("exploring.Run.end", lambda run: (seen.append(write(run.done)), run.world.drain()))
     tally = explore(BURST, 3)
     assert len(seen) == len(set(seen)) == tally.schedules
+
+
+def test_a_configuration_that_always_comes_to_an_end_is_explored_no_deeper():
+    finite = Config("one caller", "start create_done body_ends", callers=1)
+    (tally,) = deepen([finite], 1_000)
+    assert tally.exhausted
+    assert (tally.depth, tally.schedules) == (4, 1)
 
 
 def test_a_seed_determines_a_long_schedule():
