@@ -12,10 +12,10 @@ try:
     from redis.asyncio import Redis
 
     from asyncio_connection_pool.contrib._redis_session import OneConnection
-except ImportError as error:
+except ImportError as _error:
     raise ImportError(
         f"{__name__} needs redis-py 4.5.5 or later: pip install asyncio-connection-pool[redis]"
-    ) from error
+    ) from _error
 
 __all__ = ("RedisConnectionStrategy",)
 
