@@ -208,12 +208,18 @@ async def test_closing_a_busy_connection_ends_what_it_does_at_the_server(driver)
 
 async def test_a_connection_class_of_the_users_own_stays_one(driver):
     class Own(asyncpg.Connection):
-        pass
+        resets = 0
 
-    strategy = driver.strategy(connection_class=Own)
-    conn = await strategy.create_connection()
-    assert isinstance(conn, Own)
-    await strategy.close_connection(conn)
+        async def reset(self, **options):
+            Own.resets += 1
+            await super().reset(**options)
+
+    async with ConnectionPool(strategy=driver.strategy(connection_class=Own), max_size=1) as pool:
+        async with pool.get_connection() as conn:
+            assert isinstance(conn, Own)
+            await conn.execute("SET ROLE pg_monitor")
+        assert await use(pool, "SELECT current_user::text") == [[("postgres",)]]
+        assert Own.resets == 1
 
 
 @pytest.mark.parametrize("options", [{"nonsense": 1}, {"connection_class": int}, {"max_queries": 5}])
