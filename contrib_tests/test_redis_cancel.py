@@ -72,3 +72,48 @@ async def test_a_connect_timeout_leaves_no_connection_and_frees_the_slot(redis_s
         async with pool.get_connection() as client:
             assert await client.ping()
             assert len([c for c in await client.client_list() if c["name"] == redis_server.label]) == 1
+
+
+async def test_a_blpop_that_is_given_up_ends_only_when_the_server_has_let_go_of_it(redis_server, own_valkey):
+    async with ConnectionPool(strategy=redis_server.strategy(own_valkey.url), max_size=1) as pool:
+        eater = asyncio.create_task(pop(pool))
+        await asyncio.sleep(0.05)
+        own_valkey.freeze()
+        eater.cancel()
+        done, _ = await asyncio.wait([eater], timeout=0.1)
+        own_valkey.thaw()
+        assert not done, "who pushes now feeds the one that gave up"
+        await asyncio.wait([eater], timeout=0.1)
+        assert eater.cancelled()
+        async with pool.get_connection() as client:
+            await client.rpush("queue", "item")
+            assert await client.lpop("queue") == "item"
+
+
+async def test_a_blpop_on_a_frozen_server_is_given_up_soon_all_the_same(redis_server, own_valkey):
+    async with ConnectionPool(strategy=redis_server.strategy(own_valkey.url), max_size=1) as pool:
+        eater = asyncio.create_task(pop(pool))
+        await asyncio.sleep(0.05)
+        own_valkey.freeze()
+        eater.cancel()
+        done, _ = await asyncio.wait([eater], timeout=1)
+        own_valkey.thaw()
+        assert done
+
+
+async def test_what_does_not_block_is_given_up_at_once_even_after_a_blpop(redis_server, own_valkey):
+    async with ConnectionPool(strategy=redis_server.strategy(own_valkey.url), max_size=1) as pool:
+        async with pool.get_connection() as client:
+            assert await client.blpop("queue", timeout=0.01) is None
+            own_valkey.freeze()
+            reading = asyncio.create_task(client.get("key"))
+            await asyncio.sleep(0.01)
+            reading.cancel()
+            done, _ = await asyncio.wait([reading], timeout=0.2)
+            own_valkey.thaw()
+            assert done
+
+
+async def pop(pool):
+    async with pool.get_connection() as client:
+        return await client.blpop("queue")
