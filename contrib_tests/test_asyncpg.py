@@ -218,8 +218,9 @@ async def test_a_connection_class_of_the_users_own_stays_one(driver):
         async with pool.get_connection() as conn:
             assert isinstance(conn, Own)
             await conn.execute("SET ROLE pg_monitor")
-        assert await use(pool, "SELECT current_user::text") == [[("postgres",)]]
+        await until(lambda: pool.stats().idle)
         assert Own.resets == 1
+        assert await use(pool, "SELECT current_user::text") == [[("postgres",)]]
 
 
 @pytest.mark.parametrize("options", [{"nonsense": 1}, {"connection_class": int}, {"max_queries": 5}])
