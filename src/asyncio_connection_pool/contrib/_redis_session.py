@@ -175,7 +175,7 @@ class Session(_Driver):
 
     def _start_account(self) -> None:
         self._unanswered = 0  # commands whose reply has not been read
-        self._blocks = False  # one of them may be waiting at the server
+        self._blocks: bool = False  # one of them may be waiting at the server
         self._altered = False  # the server remembers something of this connection
         self._transaction: set[str] = set()
 
