@@ -171,11 +171,12 @@ class Session(_Driver):
         finally:
             self._heard = True
             self._unanswered -= 1
-            self._blocks = self._blocks and self._unanswered > 0
+            if not self._unanswered:
+                self._blocks = False
 
     def _start_account(self) -> None:
         self._unanswered = 0  # commands whose reply has not been read
-        self._blocks: bool = False  # one of them may be waiting at the server
+        self._blocks = False  # one of them may be waiting at the server
         self._altered = False  # the server remembers something of this connection
         self._transaction: set[str] = set()
 
