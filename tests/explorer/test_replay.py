@@ -7,6 +7,7 @@ import pytest
 from asyncio_connection_pool._supply import Supply
 from exploring import ViolationError, deepen, explore, read, replay, shrink, wander, write
 from exploring_configs import CONFIGS, LONG
+from exploring_loop import Laboratory
 from exploring_world import Config
 
 BURST = CONFIGS["burst, from nothing"]
@@ -70,3 +71,16 @@ def test_what_asyncio_complains_of_is_a_violation(monkeypatch):
 
     monkeypatch.setattr(Supply, "_refuse", lose)
     assert "never retrieved" in str(explore(BURST, 2).violations)
+
+
+def test_a_timer_that_is_due_waits_for_no_event():
+    with Laboratory() as laboratory:
+        loop = laboratory.loop
+        fired = []
+        for when in (0, 5, 5, 6):
+            loop.call_at(when, fired.append, when)
+        loop.tick()
+        assert (fired, loop.quiet, loop.timers) == ([0], True, 3)
+        loop.fire()
+        loop.tick()
+        assert (fired, loop.quiet, loop.timers) == ([0, 5, 5], True, 1)
