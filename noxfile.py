@@ -83,13 +83,14 @@ def install(session: nox.Session, *requirements: str, extra: str = "") -> None:
     session.install(f"{wheel}[{extra}]" if extra else str(wheel), *requirements)
 
 
-def pytest(session: nox.Session, *arguments: str, **env: str) -> None:
-    """Run pytest under coverage; a skip that is not on the written list fails the run."""
+def pytest(session: nox.Session, *arguments: str, measured: bool = True, **env: str) -> None:
+    """Run pytest, under coverage or on all cores; a skip that is not on the written list fails the run."""
     env |= {
         "ACP_NO_SKIPS": "1",
         "COVERAGE_FILE": str(COVERAGE / f".coverage.{session.name}"),
     }
-    session.run("coverage", "run", "-m", "pytest", *arguments, *session.posargs, env=env)
+    command = ["coverage", "run", "-m", "pytest"] if measured else ["pytest", "-n", "auto"]
+    session.run(*command, *arguments, *session.posargs, env=env)
 
 
 @nox.session(python=False)
@@ -135,23 +136,23 @@ def typing(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS, requires=["build"])
 def tests(session: nox.Session) -> None:
-    """Test the core on every interpreter that is found."""
+    """Test the core on every interpreter that is found; on one of them, measure what the tests reach."""
     install(session, *group("tests"))
-    pytest(session)
+    pytest(session, measured=session.python == MAIN)
 
 
 @nox.session(python=MAIN, requires=["build"])
 def tests_uvloop(session: nox.Session) -> None:
     """Test the core under uvloop."""
     install(session, *group("tests", "uvloop"))
-    pytest(session, ACP_TEST_LOOP="uvloop")
+    pytest(session, measured=False, ACP_TEST_LOOP="uvloop")
 
 
 @nox.session(python=MAIN, requires=["build"])
 def tests_eager_debug(session: nox.Session) -> None:
     """Test the core with eager tasks and asyncio's debug mode."""
     install(session, *group("tests"))
-    pytest(session, ACP_TEST_LOOP="eager-debug", PYTHONASYNCIODEBUG="1")
+    pytest(session, measured=False, ACP_TEST_LOOP="eager-debug", PYTHONASYNCIODEBUG="1")
 
 
 @nox.session(python=MAIN, requires=["build"])
