@@ -10,7 +10,7 @@ import asyncio
 from dataclasses import dataclass
 
 from asyncio_connection_pool import ConnectionPool
-from exploring_callers import ENDED, ENTERING, INSIDE, LEAVING, Caller
+from exploring_callers import ENDED, INSIDE, Caller
 from exploring_oracle import check_at_rest, check_capacity, check_closed, check_quiet, check_step
 from exploring_strategy import Fatal, Op, UnluckyError, gated
 
@@ -372,6 +372,3 @@ class Verbs:
         lambda world: [i for i, c in enumerate(world.closers) if not c.cancelled and not c.task.done()],
         lambda world, which: world.closers[which].cancel(),
     )
-
-
-__all__ = ["ENTERING", "LEAVING", "Config", "World"]
