@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import threading
 
@@ -173,6 +174,7 @@ if redis.VERSION >= (5, 3):
                 await client.ping()
                 await pool.re_auth_callback(None)
                 assert await one.ping()
+            await pool.re_auth_callback(None)
             await until(lambda: pool.stats().size == 0)
 
 
@@ -219,13 +221,36 @@ async def test_a_pool_is_for_one_loop_at_a_time(driver):
 
 async def test_a_forked_child_leaves_the_connections_of_its_parent_alone(driver):
     async with driver.client(max_size=2) as client:
+        pool = client.connection_pool
         async with client.client() as one:
             number = await one.client_id()
             idle = await client.client_id()
             pid = os.fork()
             if not pid:
-                pool = client.connection_pool
-                os._exit(bool(pool._available_connections or pool._in_use_connections or pool.stats().size))
+                known = pool._available_connections or pool._in_use_connections or pool.stats().size
+                one.connection = None  # what is collected here does no harm there
+                os._exit(bool(known))
             assert await asyncio.to_thread(os.waitpid, pid, 0) == (pid, 0)
             assert await one.client_id() == number
             assert await client.client_id() == idle
+
+
+@pytest.mark.filterwarnings("ignore:unclosed Connection:ResourceWarning")
+async def test_a_pool_is_closed_for_good_in_the_moment_that_a_connection_is_forgotten(driver):
+    async with driver.client(max_size=1) as client:
+        pool = client.connection_pool
+        connection = await pool.get_connection("_")
+        del connection
+        gc.collect()
+        await pool.pool.close(timeout=0)
+        assert pool.stats().size == 0
+
+
+async def test_a_pool_that_is_closed_for_good_aborts_what_is_in_use_when_its_time_is_up(driver):
+    async with driver.client(max_size=1) as client:
+        waiting = asyncio.create_task(client.blpop("nothing"))
+        await until(lambda: client.connection_pool.stats().in_use)
+        await asyncio.sleep(0.01)
+        await client.connection_pool.pool.close(timeout=0.01)
+        with pytest.raises(redis.ConnectionError):
+            await waiting

@@ -150,9 +150,7 @@ class Link(Session):
         """Free the slot of a connection that was forgotten while it was lent."""
         if self.lease is not None and self.berth is not None:
             self.berth.reclaim(self)
-        die = getattr(super(), "__del__", None)
-        if die is not None:
-            die()
+        cast("Any", super()).__del__()
 
 
 class Berth:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from redis.asyncio import Connection, ConnectionPool as RedisPool
 from redis.exceptions import ConnectionError as RedisConnectionError, MaxConnectionsError, RedisError
@@ -136,8 +136,7 @@ class RedisConnectionPool(RedisPool):
         idle = len(links)
         if inuse_connections:
             here = asyncio.get_running_loop()
-            lent = self._lending.connections(idle=False)
-            links += [link for link in lent if link not in links and link.berth and link.berth.loop is here]
+            links += [link for link in self._lent() - {*links} if link.berth and link.berth.loop is here]
         try:
             results = await asyncio.gather(*(link.disconnect() for link in links), return_exceptions=True)
         finally:
@@ -169,9 +168,9 @@ class RedisConnectionPool(RedisPool):
 
     def reset(self) -> None:
         """Forget all connections; those in use are closed when they are given back."""
-        for link in self._lending.connections(idle=True):
+        for link in self._idle():
             link.drop()
-        for link in self._lending.connections(idle=False):
+        for link in self._lent():
             link.spoil()
         self._start()
 
@@ -182,27 +181,23 @@ class RedisConnectionPool(RedisPool):
 
     async def re_auth_callback(self, token: Any) -> None:
         """Use other credentials from now on: close the idle connections now, and those in use when they come back."""
-        for link in self._lending.connections(idle=False):
+        for link in self._lent():
             link.set_re_auth_token(token)
         await self.disconnect(inuse_connections=False)
 
-    if not TYPE_CHECKING:  # redis-py has attributes here, which nothing but itself should look at
+    # What redis-py looks at, and nobody else should.
 
-        @property
-        def _available_connections(self) -> list[Link]:
-            return list(self._lending.connections(idle=True))
+    def _idle(self) -> list[Link]:
+        return list(self._lending.connections(idle=True))
 
-        @_available_connections.setter
-        def _available_connections(self, _: object) -> None:
-            pass
+    def _lent(self) -> set[Link]:
+        return set(self._lending.connections(idle=False))
 
-        @property
-        def _in_use_connections(self) -> set[Link]:
-            return set(self._lending.connections(idle=False))
+    def _ignore(self, value: object) -> None:
+        del value
 
-        @_in_use_connections.setter
-        def _in_use_connections(self, _: object) -> None:
-            pass
+    _available_connections: Any = property(_idle, _ignore)
+    _in_use_connections: Any = property(_lent, _ignore)
 
 
 def _of_redis(error: PoolError) -> PoolError:
