@@ -156,8 +156,8 @@ async def test_without_a_reset_a_session_is_kept_but_for_what_is_broken_off(driv
         await use(pool, "BEGIN")
         assert pool.stats().closed["dirty"] == 1
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.02):
-                await use(pool, "SELECT pg_sleep(0.3)")
+            async with pool.get_connection() as conn, asyncio.timeout(0.02):
+                await conn.execute("SELECT pg_sleep(0.3)")
         assert pool.stats().closed["dirty"] == 2
         await until_seen(driver, 0, 1)
 
