@@ -150,7 +150,7 @@ class Link(Session):
         """Free the slot of a connection that was forgotten while it was lent."""
         if self.lease is not None and self.berth is not None:
             self.berth.reclaim(self)
-        cast("Any", super()).__del__()
+        getattr(super(), "__del__", lambda: None)()  # 4.6 has none
 
 
 class Berth:
