@@ -43,6 +43,23 @@ class Checkout(Generic[Conn]):
         self._questions = questions
         self._timeout = timeout
 
+    def take(self) -> Slot[Conn] | None:
+        """Take an idle connection in a pool whose policies have a say in that."""
+        now = self._loop.time()
+        while (slot := self._ledger.take(now)) is not None:
+            if slot.doom is None:
+                try:
+                    if self._supply.fit(slot):
+                        return slot
+                except BaseException:
+                    self._ledger.untake()
+                    self._supply.refill()
+                    raise
+            else:
+                self._supply.offer(slot)
+            self._ledger.untake()
+        return None
+
     def refuse_idle(self, slot: Slot[Conn], answer: object) -> None:
         """Drop an idle connection that was taken, and is closed (C7).
 
@@ -94,7 +111,9 @@ class Checkout(Generic[Conn]):
     def _late(self, seconds: float) -> PoolError:
         """Describe a wait of `seconds`: were there opens enough for all who wait?"""
         stats = self._ledger.stats()
-        stage: Stage = "opening" if stats.opening >= stats.waiting > 0 else "waiting"
+        stage: Stage = "waiting"
+        if stats.opening + stats.validating >= stats.waiting > 0:
+            stage = "opening" if stats.opening else "validating"
         return _errors.pool_timeout(stats, seconds, stage, self._supply.last_failure)
 
     def _time_out(self, waiter: Waiter, seconds: float) -> None:

@@ -57,7 +57,7 @@ class Lease(Generic[Conn]):
             else get_ident() != pool._thread or not pool._loop_runs()
         ):
             pool._bind()
-        idle = pool._ledger.idle
+        idle = pool._idle
         while idle:
             slot: Slot[Conn] = idle.pop()
             pool._ledger.at_once += 1
@@ -69,6 +69,9 @@ class Lease(Generic[Conn]):
             except BaseException as exc:
                 answer = exc
             pool._checkout.refuse_idle(slot, answer)
+        if pool._careful and (taken := pool._checkout.take()) is not None:
+            self._slot = taken
+            return taken.conn
         waiter = pool._checkout.park(self._timeout)
         try:
             slot = await waiter.future

@@ -1,87 +1,170 @@
-"""Policies over time, built on what the pool hands over."""
+"""What is due at a certain time: connections to retire, bursts to allow, opens to try again."""
 
 from __future__ import annotations
 
+import math
 import weakref
-from typing import TYPE_CHECKING, Generic, TypeVar
+from collections.abc import Iterator
+from heapq import heapify, heappop, heappush
+from itertools import count
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
+
+from asyncio_connection_pool._slot import CLOSING, GONE, OPENING
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
 
     from asyncio_connection_pool._ledger import Ledger
     from asyncio_connection_pool._slot import Slot
 
 Conn = TypeVar("Conn")
 
+JITTER: Final = 0.2
+"""A lifetime is shorter by up to this part of it, so that connections of one age don't go together."""
+FIRST_RETRY: Final = 1.0
+LAST_RETRY: Final = 30.0
+"""Seconds between attempts to fill a pool up to `min_size`, while they fail: doubled from the first to the last."""
+SWEEP_AT: Final = 32
 
-class Shrinker(Generic[Conn]):
-    """Closes what has been idle above `max_size` for `shrink_delay` seconds.
 
-    There is one timer, and only while something is due. It knows the shrinker weakly,
-    so it keeps no pool alive (C13).
+class Keeper(Protocol):
+    """What maintenance asks of the pool."""
+
+    def retire(self, slot: Any) -> object:
+        """Close the connection of a slot that is reserved for that."""
+        ...
+
+    def refill(self) -> None:
+        """Open what the queue and `min_size` need."""
+        ...
+
+
+class Maintenance(Generic[Conn]):
+    """Knows what is due next, and has one timer, armed only while something is (C13).
+
+    The timer knows it weakly, so that it keeps no pool alive.
     """
 
-    def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        ledger: Ledger[Conn],
-        delay: float,
-        retire: Callable[[], Callable[[Slot[Conn]], None] | None],
-    ) -> None:
-        """Begin with nothing to watch.
-
-        Args:
-            loop: Its clock is used.
-            ledger: Says what is surplus.
-            delay: Seconds that a surplus connection may idle.
-            retire: Weakly gives what closes the connection of a slot that is reserved for that.
-        """
+    def __init__(self, loop: asyncio.AbstractEventLoop, ledger: Ledger[Conn], keeper: Keeper) -> None:
+        """Begin with nothing due."""
         self._loop = loop
         self._ledger = ledger
-        self._delay = delay
-        self._retire = retire
+        self._keeper = weakref.ref(keeper)
         self._timer: asyncio.TimerHandle | None = None
+        self._armed = math.inf
+        self._ends: list[tuple[float, int, Slot[Conn]]] = []
+        """A heap: when which connection is to be retired."""
+        self._numbers = count()
+        self._failures = 0
+        self._retry_at = math.inf
 
-    def watch(self) -> None:
-        """Look after the connection that has just become idle, if it is surplus."""
-        now = self._loop.time()
-        if self._ledger.date_idle(now, last=True) and self._timer is None:
-            self._arm(now)
+    # What happens to the pool.
 
-    def redate(self) -> None:
-        """Begin anew after a change of the limits."""
-        self.stop()
+    def born(self, slot: Slot[Conn]) -> None:
+        """Give a new connection its time to live, and the pool the courage to open more."""
+        self._failures = 0
+        lifetime = self._ledger.policies.max_lifetime
+        if lifetime is not None:
+            self._end(slot, self._loop.time() + lifetime * (1 - JITTER * _random()), "expired")
+            self.arm()
+
+    def failed(self) -> None:
+        """Wait before connections that nobody waits for are opened again."""
+        wait = min(LAST_RETRY, FIRST_RETRY * 2**self._failures)
+        self._failures = min(self._failures + 1, 10)
+        self._ledger.fills = False
+        self._retry_at = self._loop.time() + wait * (1 - _random() / 2)
+        self.arm()
+
+    def rested(self, slot: Slot[Conn]) -> None:
+        """Look after a connection that has just become idle."""
+        policies = self._ledger.policies
+        if policies.dates or (policies.shrink_delay and self._ledger.surplus_due is not None):
+            self._ledger.date([slot], self._loop.time())
+            self.arm()
+
+    def adjusted(self) -> None:
+        """Count idle times anew after a change of the limits."""
+        self._ledger.date(self._ledger.idle, self._loop.time())
+        self.arm()
+
+    def evict(self, over: float) -> None:
+        """Retire every open connection, evenly spread over so many seconds."""
         now = self._loop.time()
-        if self._ledger.date_idle(now):
-            self._arm(now)
+        slots = [slot for slot in self._ledger.slots if slot.state not in (OPENING, CLOSING)]
+        for number, slot in enumerate(slots):
+            self._end(slot, now + over * number / len(slots), "evicted")
+        self.fire(now)
+
+    def _end(self, slot: Slot[Conn], when: float, fate: Any) -> None:
+        if not self._ledger.limit_life(slot, when, fate):
+            return
+        heappush(self._ends, (when, next(self._numbers), slot))
+        if len(self._ends) > 2 * len(self._ledger.slots) + SWEEP_AT:
+            self._ends = [end for end in self._ends if end[2].state is not GONE]
+            heapify(self._ends)
+
+    # The timer.
+
+    def arm(self) -> None:
+        """See to it that the timer fires when something is due."""
+        due = min(self._dues())
+        if due < self._armed:
+            self.stop()
+            self._armed = due
+            self._timer = self._loop.call_at(due, _fire, weakref.ref(self), due)
 
     def stop(self) -> None:
         """Disarm the timer."""
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
-
-    def _arm(self, since: float) -> None:
-        due = since + self._delay
-        self._timer = self._loop.call_at(due, _fire, weakref.WeakMethod(self.fire), since)
-
-    def fire(self, since: float) -> None:
-        """Close what has been idle since `since` or longer, then look who is next.
-
-        It goes by the date that it was armed for and not by the clock, which may be
-        a little behind that when a timer fires.
-        """
         self._timer = None
-        retire = self._retire()
-        while retire and (slot := self._ledger.pop_surplus(since)):
-            retire(slot)
-        next_since = self._ledger.surplus_since
-        if next_since is not None:
-            self._arm(next_since)
+        self._armed = math.inf
+
+    def _dues(self) -> Iterator[float]:
+        yield self._retry_at
+        if self._ends:
+            yield self._ends[0][0]
+        for due in (self._ledger.idle_due, self._ledger.surplus_due, self._ledger.burst_due):
+            if due is not None:
+                yield due
+
+    def fire(self, now: float) -> None:
+        """Do what is due at `now`, then look what is due next.
+
+        `now` is the time that it was armed for: the clock may be a little behind that when a timer fires.
+        """
+        self.stop()
+        keeper = self._keeper()
+        if keeper is None:
+            return
+        for slot in self._retired(now):
+            keeper.retire(slot)
+        if self._retry_at <= now:
+            self._retry_at = math.inf
+            self._ledger.fills = True
+        keeper.refill()
+        self.arm()
+
+    def _retired(self, now: float) -> Iterator[Slot[Conn]]:
+        while self._ends and self._ends[0][0] <= now:
+            slot = heappop(self._ends)[2]
+            if self._ledger.retire(slot):
+                yield slot
+        while (old := self._ledger.pop_idle(now)) is not None:
+            yield old
+        if self._ledger.policies.shrink_delay:
+            while (old := self._ledger.pop_surplus(now)) is not None:
+                yield old
 
 
-def _fire(reference: Callable[[], Callable[[float], None] | None], since: float) -> None:
-    fire = reference()
-    if fire is not None:
-        fire(since)
+def _fire(reference: weakref.ref[Any], due: float) -> None:
+    maintenance = reference()
+    if maintenance is not None:
+        maintenance.fire(max(due, maintenance._loop.time()))
+
+
+def _random() -> float:
+    import random  # noqa: PLC0415 - most pools never need it, and the import takes milliseconds
+
+    return random.random()  # noqa: S311 - nothing is kept secret by it

@@ -8,6 +8,7 @@ import operator
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
+from asyncio_connection_pool._policies import Policies
 from asyncio_connection_pool._strategy import ConnectionStrategy
 
 if TYPE_CHECKING:
@@ -87,6 +88,48 @@ def limits(max_size: Any, burst_limit: Any) -> tuple[int, int | None]:
     if size == 0 and burst is None:
         raise ValueError("max_size must be at least 1, or 0 with a burst_limit of at least 1, not 0")
     return size, burst
+
+
+def policies(max_size: int, burst_limit: int | None, **given: Any) -> Policies:
+    """Check what a pool is to do over time.
+
+    Raises:
+        TypeError: An option is of the wrong type.
+        ValueError: An option is out of its range, or contradicts another.
+    """
+    checked = Policies(
+        min_size=count("min_size", given["min_size"]),
+        max_uses=optional_count("max_uses", given["max_uses"], least=1),
+        max_lifetime=_positive_seconds("max_lifetime", given["max_lifetime"]),
+        max_idle=optional_seconds("max_idle", given["max_idle"]),
+        validate_after=optional_seconds("validate_after", given["validate_after"]),
+        shrink_delay=seconds("shrink_delay", given["shrink_delay"]),
+        burst_delay=seconds("burst_delay", given["burst_delay"]),
+    )
+    fitting_min_size(checked.min_size, max_size)
+    fitting_burst_delay(checked.burst_delay, burst_limit)
+    return checked
+
+
+def _positive_seconds(name: str, value: Any) -> float | None:
+    checked = optional_seconds(name, value)
+    if checked == 0:
+        raise ValueError(f"{name} must be more than 0 seconds, or None for no bound")
+    return checked
+
+
+def fitting_min_size(min_size: int, max_size: int) -> None:
+    """Check that what is to be kept open is not more than what may be kept."""
+    if min_size > max_size:
+        raise ValueError(
+            f"min_size must be less than or equal to max_size: min_size is {min_size}, max_size is {max_size}"
+        )
+
+
+def fitting_burst_delay(burst_delay: float, burst_limit: int | None) -> None:
+    """Check that there is a burst to delay."""
+    if burst_delay and burst_limit is None:
+        raise ValueError(f"burst_delay is {burst_delay:g} s, but there is no burst_limit: set one, or leave it out")
 
 
 def strategy(value: Any) -> Any:
