@@ -498,6 +498,22 @@ async def test_a_block_that_failed_to_enter_can_be_entered_again():
     check_settled(pool)
 
 
+async def test_optional_methods_that_are_not_overridden_are_never_called(monkeypatch):
+    def refuse(*args):
+        raise AssertionError("not overridden")
+
+    for method in ("connection_is_reusable", "reset_connection", "validate_connection", "abort_connection"):
+        monkeypatch.setattr(ConnectionStrategy, method, refuse)
+    pool = build(max_size=1, burst_limit=2, close_timeout=100)
+    await leave_all(await callers(pool, 4))
+    await use(pool)
+    (holder,) = await hold(pool)
+    await pool.close(timeout=0)
+    await holder.leave()
+    await settle()
+    check_settled(pool)
+
+
 # An event loop that refuses tasks, as one whose task factory fails.
 
 

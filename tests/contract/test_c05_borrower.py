@@ -215,6 +215,18 @@ async def test_c5_a_retry_after_a_failure_sees_the_variables_of_a_caller_that_wa
     await people[1].leave()
 
 
+async def test_c5_a_second_create_on_behalf_of_a_caller_does_not_see_what_the_first_has_set():
+    strategy = Nosy(create=[NEVER])
+    pool = ConnectionPool(strategy=strategy, max_size=1)
+    caller = await caller_named("A", pool)
+    for task in strategy.tasks:
+        task.cancel()
+    await settle()
+    assert caller.entered
+    assert strategy.opened_for == ["A", "A"]
+    await caller.leave()
+
+
 @virtual
 async def test_c5_an_exit_never_waits_for_a_reset():
     pool = ConnectionPool(strategy=FullFakeStrategy(reset=[100]), max_size=1)
