@@ -60,6 +60,15 @@ def pool_overloaded(stats: PoolStats, max_waiting: int | None) -> PoolOverloaded
     )
 
 
+def queue_too_slow(stats: PoolStats, waited: float) -> PoolOverloadedError:
+    """Describe a wait that was given up since the queue is overloaded."""
+    return PoolOverloadedError(
+        f"pool {stats.name!r} is overloaded: this caller had waited {waited:.3g} s when its turn came, and waits "
+        f"have been too long for a while ({numbers(stats)}): shed the load, or raise max_size, burst_limit or "
+        "the target of the queue_policy"
+    )
+
+
 _ADVICE: dict[Stage, str] = {
     "waiting": ("hold connections for shorter, or raise max_size, burst_limit or the timeout"),
     "opening": "look at the server and the network, or raise the timeout",

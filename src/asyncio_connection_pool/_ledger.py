@@ -55,6 +55,7 @@ from __future__ import annotations
 
 from typing import Final, Literal, TypeVar
 
+from asyncio_connection_pool._codel import CoDel, Overload
 from asyncio_connection_pool._policies import Policies
 from asyncio_connection_pool._queue import Waiter
 from asyncio_connection_pool._retirement import Retirement
@@ -81,6 +82,7 @@ class Ledger(Retirement[Conn]):
         max_waiting: int | None = None,
         max_connecting: int | None = None,
         policies: Policies = NO_POLICIES,
+        queue_policy: CoDel | None = None,
         plain: bool = True,
     ) -> None:
         """Begin with no slot taken and nobody waiting.
@@ -92,12 +94,17 @@ class Ledger(Retirement[Conn]):
             max_waiting: See there.
             max_connecting: See there.
             policies: What is done over time.
+            queue_policy: See there.
             plain: Whether the strategy leaves a return no step but to lay the connection by.
         """
         super().__init__(max_size, burst_limit, max_connecting, policies, plain=plain)
         self.name = name
         self.max_waiting = max_waiting
         self.shut = False
+        self.queue_policy = queue_policy
+        self._overload = None if queue_policy is None else Overload(queue_policy)
+        self.refused: list[Waiter] = []
+        """Callers that `place` found to have waited too long, for the shell to tell."""
 
     # The queue.
 
@@ -194,8 +201,25 @@ class Ledger(Retirement[Conn]):
         else:
             self.free(slot)
 
-    def place(self, slot: Slot[Conn]) -> Waiter | CloseReason | None:
+    def _next_in_time(self, overload: Overload, now: float) -> Waiter | None:
+        """Take the next caller out of the queue that has not waited too long."""
+        while (waiter := self.next_waiter()) is not None:
+            if not overload.refuses(now - waiter.since, now):
+                return waiter
+            if overload.policy.observe:
+                self.totals.would_be_rejections += 1
+                return waiter
+            self.totals.rejections += 1
+            self.refused.append(waiter)
+        overload.relax()
+        return None
+
+    def place(self, slot: Slot[Conn], now: float = 0) -> Waiter | CloseReason | None:
         """Find the next use of a connection that is nobody's or was just returned.
+
+        Args:
+            slot: Its slot.
+            now: The time, where there is a queue policy.
 
         Returns:
             The waiter to give it to, or the reason why it is to be closed, or None
@@ -206,7 +230,7 @@ class Ledger(Retirement[Conn]):
         self.unhand(slot)
         if slot.doom or self.held > self.limit:
             return self.begin_close(slot, slot.doom or "surplus")
-        waiter = self.next_waiter()
+        waiter = self.next_waiter() if self._overload is None else self._next_in_time(self._overload, now)
         if waiter is not None:
             self.handed += 1
             slot.handed = True

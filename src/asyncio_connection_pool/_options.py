@@ -8,6 +8,7 @@ import operator
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
+from asyncio_connection_pool._codel import CoDel
 from asyncio_connection_pool._policies import Policies
 from asyncio_connection_pool._strategy import ConnectionStrategy
 
@@ -158,6 +159,17 @@ def strategy(value: Any) -> Any:
                 f"{type(value).__qualname__}.{method} must be a plain function that "
                 "returns a bool, not a coroutine function"
             )
+    return value
+
+
+def queue_policy(value: Any) -> CoDel | None:
+    """Check what is done about a queue that is too slow.
+
+    Raises:
+        TypeError: It is neither None nor a `CoDel`.
+    """
+    if value is not None and not isinstance(value, CoDel):
+        raise TypeError(f"queue_policy must be None or a CoDel, not {_shown(value)}")
     return value
 
 

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from asyncio_connection_pool._errors import queue_too_slow
 from asyncio_connection_pool._maintenance import Maintenance
 from asyncio_connection_pool._queue import Waiter
 from asyncio_connection_pool._slot import GONE, READY
@@ -50,6 +51,7 @@ class Placing(ABC, Generic[Conn]):
         self._questions = questions
         self._policies = ledger.policies
         self._resets = overrides(strategy, "reset_connection")
+        self._sheds_load = ledger.queue_policy is not None
         self._flights: dict[Slot[Conn], asyncio.Task[Any]] = {}
         """What is being opened, reset or validated, and by which task."""
         self._filling = False
@@ -131,7 +133,9 @@ class Placing(ABC, Generic[Conn]):
             self._offer_in_background(slot)
 
     def _place(self, slot: Slot[Conn]) -> Close[Conn] | None:
-        placed = self._ledger.place(slot)
+        placed = self._ledger.place(slot, self._loop.time()) if self._sheds_load else self._ledger.place(slot)
+        if self._ledger.refused:
+            self._refuse_late()
         if isinstance(placed, Waiter):
             placed.future.set_result(slot)
         elif placed is not None:
@@ -142,6 +146,12 @@ class Placing(ABC, Generic[Conn]):
         return None
 
     # What comes back.
+
+    def _refuse_late(self) -> None:
+        late, self._ledger.refused = self._ledger.refused, []
+        for waiter in late:
+            waited = self._loop.time() - waiter.since
+            waiter.future.set_exception(queue_too_slow(self._ledger.stats(), waited))
 
     def give_back(self, slot: Slot[Conn], exc: BaseException | None) -> Close[Conn] | None:
         """Take a connection back whose block has ended with `exc`.

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from asyncio_connection_pool._codel import CoDel
     from asyncio_connection_pool._slot import Slot
     from asyncio_connection_pool._stats import PoolStats
     from asyncio_connection_pool._strategy import ConnectionStrategy
@@ -49,6 +50,8 @@ class ConnectionPool(Binding[Conn], LegacyNames):
         acquire_timeout: Seconds that an acquisition may take in all; None: any time.
         max_waiting: Callers that may wait while nothing can be opened for them; one
             more fails at once. None: any number.
+        queue_policy: What is done about a queue that is too slow: None, nothing; or a
+            `CoDel`, which refuses those who have waited too long while waits are long.
         max_connecting: Calls of `create_connection` that may run at once; None: any
             number.
         connect_timeout: Seconds that one `create_connection` may take; None: any time.
@@ -84,6 +87,7 @@ class ConnectionPool(Binding[Conn], LegacyNames):
         name: str | None = None,
         acquire_timeout: float | None = None,
         max_waiting: int | None = None,
+        queue_policy: CoDel | None = None,
         max_connecting: int | None = None,
         connect_timeout: float | None = None,
         close_timeout: float | None = None,
@@ -121,6 +125,7 @@ class ConnectionPool(Binding[Conn], LegacyNames):
             max_waiting=number("max_waiting", max_waiting),
             max_connecting=number("max_connecting", max_connecting, least=1),
             policies=policies,
+            queue_policy=_options.queue_policy(queue_policy),
             plain=not (self._questions.at_every_return or overrides(strategy, "reset_connection")),
         )
         self._is_closed = self._questions.is_closed

@@ -82,7 +82,9 @@ class PoolStats:
     timeouts: int
     """Acquisitions that ended in a `PoolTimeoutError` of their own `timeout`."""
     rejections: int
-    """Acquisitions that `max_waiting` refused."""
+    """Acquisitions that `max_waiting` or a `queue_policy` refused."""
+    would_be_rejections: int
+    """Acquisitions that a `queue_policy` which only observes would have refused."""
     wait_seconds_total: float
     """Seconds that served acquisitions have waited, in all."""
     wait_seconds_max: float
@@ -105,6 +107,7 @@ class Totals:
     closed: dict[CloseReason, int] = field(default_factory=lambda: dict.fromkeys(CLOSE_REASONS, 0))
     timeouts: int = 0
     rejections: int = 0
+    would_be_rejections: int = 0
     wait_seconds_total: float = 0.0
     wait_seconds_max: float = 0.0
 

@@ -1,0 +1,66 @@
+"""Refusing callers while the queue is too slow to be worth waiting in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CoDel:
+    """A queue policy that looks at nothing but how long callers have waited.
+
+    After an interval in which every hand-over had waited longer than the target, callers
+    that have waited over twice the target are refused when their turn comes, until one is
+    served within the target. So the queue stays short in time, however long the overload,
+    and who is served is served soon. After "controlled delay" by Nichols and Jacobson
+    (RFC 8289), in the form that servers use for requests.
+
+    Args:
+        target: Seconds of waiting that are fine.
+        interval: Seconds for which waits have to be longer before anybody is refused.
+        observe: Only count who would have been refused (`PoolStats.would_be_rejections`).
+
+    Raises:
+        TypeError: An argument is of the wrong type.
+        ValueError: A time is not above 0, or is not finite.
+    """
+
+    target: float = 0.05
+    interval: float = 2.0
+    observe: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the arguments."""
+        for name in ("target", "interval"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (int, float)):
+                raise TypeError(f"{name} must be a number of seconds, not {value!r}")
+            if not 0 < value < float("inf"):
+                raise ValueError(f"{name} must be finite and more than 0 seconds, not {value!r}")
+
+
+class Overload:
+    """Whether a queue is overloaded, as a `CoDel` policy sees it."""
+
+    def __init__(self, policy: CoDel) -> None:
+        """Begin without overload."""
+        self.policy = policy
+        self.overloaded = False
+        self._since: float | None = None
+        """When the waits began to be long."""
+
+    def relax(self) -> None:
+        """Take note of a connection that nobody waited for."""
+        self.overloaded = False
+        self._since = None
+
+    def refuses(self, waited: float, now: float) -> bool:
+        """Take note of a caller whose turn it is, and say whether it has waited too long."""
+        if waited <= self.policy.target:
+            self.relax()
+            return False
+        if self._since is None:
+            self._since = now
+        elif now - self._since >= self.policy.interval:
+            self.overloaded = True
+        return self.overloaded and waited > 2 * self.policy.target
