@@ -13,10 +13,11 @@ import pytest
 import source
 
 LINE = [
-    {"_errors", "_stats", "_slot", "_queue", "_policies"},
+    {"_errors", "_stats", "_slot", "_queue", "_policies", "_codel", "_outage"},
     {"_limits"},
     {"_retirement"},
     {"_ledger"},
+    {"_holders"},
     {"_strategy", "_observe"},
     {"_options", "_questions", "_tasks", "_fork", "_compat"},
     {"_closing", "_maintenance"},

@@ -7,6 +7,7 @@ from asyncio_connection_pool._errors import (
     PoolOverloadedError,
     PoolTimeoutError,
 )
+from asyncio_connection_pool._outage import Reconnect
 from asyncio_connection_pool._pool import ConnectionPool
 from asyncio_connection_pool._stats import PoolStats
 from asyncio_connection_pool._strategy import ConnectionStrategy
@@ -20,4 +21,5 @@ __all__ = (
     "PoolOverloadedError",
     "PoolStats",
     "PoolTimeoutError",
+    "Reconnect",
 )

@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from asyncio_connection_pool import _errors
 from asyncio_connection_pool._checkout import Checkout
 from asyncio_connection_pool._closing import Closing
+from asyncio_connection_pool._outage import Reconnect, Recovery
 from asyncio_connection_pool._slot import READY
 from asyncio_connection_pool._supply import Supply
 from asyncio_connection_pool._tasks import PoolTasks
 
 if TYPE_CHECKING:
+    from asyncio_connection_pool._holders import Holders
     from asyncio_connection_pool._ledger import Ledger
     from asyncio_connection_pool._questions import Questions
+    from asyncio_connection_pool._slot import Slot
     from asyncio_connection_pool._strategy import ConnectionStrategy
 
 Conn = TypeVar("Conn")
@@ -31,6 +34,9 @@ class Binding(Generic[Conn]):
     _strategy: ConnectionStrategy[Conn]
     _questions: Questions[Conn]
     _ledger: Ledger[Conn]
+    _holders: Holders[Conn]
+    _tracks: bool
+    _reconnect: Reconnect | None
     _acquire_timeout: float | None
     _connect_timeout: float | None
     _close_timeout: float | None
@@ -55,7 +61,7 @@ class Binding(Generic[Conn]):
                     f"pool {self._ledger.name!r} belongs to another event loop, which is "
                     "still open: build one pool for each event loop"
                 )
-            for slot in self._ledger.forget():
+            for slot in self._forget():
                 self._closing.abort(slot.conn)
         self._loop = loop
         self._thread = get_ident()
@@ -69,6 +75,8 @@ class Binding(Generic[Conn]):
             self._closing,
             self._strategy,
             self._questions,
+            None if self._reconnect is None else Recovery(self._reconnect),
+            self._holders if self._tracks else None,
             connect_timeout=self._connect_timeout,
         )
         self._checkout = Checkout(
@@ -77,6 +85,7 @@ class Binding(Generic[Conn]):
             self._supply,
             self._closing,
             self._questions,
+            self._holders if self._tracks else None,
             self._acquire_timeout,
         )
 
@@ -114,4 +123,9 @@ class Binding(Generic[Conn]):
     def _forget_parent(self) -> object:
         self._loop = self._thread = None
         self._opened = False
+        return self._forget()
+
+    def _forget(self) -> list[Slot[Conn]]:
+        self._holders.clear()
+        self._ledger.allowance = None
         return self._ledger.forget()

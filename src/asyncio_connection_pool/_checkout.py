@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from asyncio_connection_pool import _errors
 from asyncio_connection_pool._options import DEFAULT, Unset
@@ -15,12 +15,16 @@ if TYPE_CHECKING:
 
     from asyncio_connection_pool._closing import Closing
     from asyncio_connection_pool._errors import PoolError, Stage
+    from asyncio_connection_pool._holders import Holders
     from asyncio_connection_pool._ledger import Ledger, Refusal
     from asyncio_connection_pool._questions import Questions
     from asyncio_connection_pool._slot import Slot
     from asyncio_connection_pool._supply import Supply
 
 Conn = TypeVar("Conn")
+
+LONGEST: Final = 3
+"""Holders of whom an error tells."""
 
 
 class Checkout(Generic[Conn]):
@@ -33,6 +37,7 @@ class Checkout(Generic[Conn]):
         supply: Supply[Conn],
         closing: Closing[Conn],
         questions: Questions[Conn],
+        holders: Holders[Conn] | None,
         timeout: float | None,
     ) -> None:
         """Begin with nobody; `timeout` is for who brings none, in seconds."""
@@ -41,6 +46,7 @@ class Checkout(Generic[Conn]):
         self._supply = supply
         self._closing = closing
         self._questions = questions
+        self._holders = holders
         self._timeout = timeout
 
     def take(self) -> Slot[Conn] | None:
@@ -95,6 +101,8 @@ class Checkout(Generic[Conn]):
         self._ledger.park(waiter)
         try:
             self._supply.refill()
+            if self._holders is not None and self._holders.park():
+                raise _errors.deadlock(self._ledger.stats(), self._holders.describe(loop.time()))
         except BaseException as exc:
             self.abandon(waiter, exc)
             raise
@@ -114,7 +122,14 @@ class Checkout(Generic[Conn]):
         stage: Stage = "waiting"
         if stats.opening + stats.validating >= stats.waiting > 0:
             stage = "opening" if stats.opening else "validating"
-        return _errors.pool_timeout(stats, seconds, stage, self._supply.last_failure)
+        return _errors.pool_timeout(stats, seconds, stage, self._supply.last_failure, self._who_holds())
+
+    def _who_holds(self) -> str:
+        now = self._loop.time()
+        if self._holders is not None:
+            return f"; held by {self._holders.describe(now)}"
+        ages = [f"{'over ' * older}{age:.3g} s" for age, older in self._ledger.held_for(now)[:LONGEST]]
+        return f"; held longest: {', '.join(ages)} (track_holders=True tells by whom)" if ages else ""
 
     def _time_out(self, waiter: Waiter, seconds: float) -> None:
         if not waiter.future.done():

@@ -101,6 +101,8 @@ class Ledger(Retirement[Conn]):
         self.name = name
         self.max_waiting = max_waiting
         self.shut = False
+        self.queue_since = 0.0
+        """When the first caller came to the queue that is now."""
         self.queue_policy = queue_policy
         self._overload = None if queue_policy is None else Overload(queue_policy)
         self.refused: list[Waiter] = []
@@ -127,6 +129,8 @@ class Ledger(Retirement[Conn]):
 
     def park(self, waiter: Waiter) -> None:
         """Queue a caller behind all others (C3)."""
+        if not self.queue.length:
+            self.queue_since = waiter.since
         self.queue.push(waiter)
 
     def next_waiter(self) -> Waiter | None:
@@ -146,6 +150,7 @@ class Ledger(Retirement[Conn]):
         if not slot.handed:
             return False
         self.unhand(slot)
+        slot.taken_at = now
         self.totals.served(now - waiter.since, fresh=slot.fresh)
         slot.fresh = False
         return True
@@ -277,6 +282,17 @@ class Ledger(Retirement[Conn]):
         self.queue.clear()
         self.broken_off = 0
         return [slot for slot in slots if hasattr(slot, "conn")]
+
+    def held_for(self, now: float) -> list[tuple[float, bool]]:
+        """Say for how many seconds the connections in use are held, the longest first.
+
+        Since the queue came to be nothing was taken from the idle stack, so what was handed over since
+        is dated. The rest was taken before: then the flag is true, and it is held for longer.
+        """
+        idle = set(self.idle)
+        in_use = (slot for slot in self.slots if slot.state is READY and not slot.handed and slot not in idle)
+        ages = [(now - max(slot.taken_at, self.queue_since), slot.taken_at < self.queue_since) for slot in in_use]
+        return sorted(ages, reverse=True)
 
     def stats(self) -> PoolStats:
         """Take a snapshot, in constant time."""

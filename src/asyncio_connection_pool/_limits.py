@@ -30,6 +30,8 @@ class Limits(Slots[Conn]):
         self.max_connecting = max_connecting
         self.broken_off = 0
         """Opens that were given up, and still run."""
+        self.allowance: int | None = None
+        """Opens that may run at once while a server recovers; None: any number."""
         self.fills = False
         """Whether connections are opened that nobody waits for, up to `min_size`."""
         self._plain = plain and not policies.looks_at_exit
@@ -52,9 +54,10 @@ class Limits(Slots[Conn]):
     def room(self) -> int:
         """Connections that may be opened now; negative if `limit` was lowered."""
         free = self.limit - len(self.slots)
-        if self.max_connecting is None:
-            return free
-        return min(free, self.max_connecting - self.opening - self.broken_off)
+        for most in (self.max_connecting, self.allowance):
+            if most is not None:
+                free = min(free, most - self.opening - self.broken_off)
+        return free
 
     @property
     def lacks(self) -> bool:

@@ -14,7 +14,9 @@ from asyncio_connection_pool._slot import CLOSING, GONE, OPENING
 if TYPE_CHECKING:
     import asyncio
 
+    from asyncio_connection_pool._holders import Holders
     from asyncio_connection_pool._ledger import Ledger
+    from asyncio_connection_pool._outage import Recovery
     from asyncio_connection_pool._slot import Slot
 
 Conn = TypeVar("Conn")
@@ -45,8 +47,17 @@ class Maintenance(Generic[Conn]):
     The timer knows it weakly, so that it keeps no pool alive.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, ledger: Ledger[Conn], keeper: Keeper) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        ledger: Ledger[Conn],
+        keeper: Keeper,
+        recovery: Recovery | None,
+        holders: Holders[Conn] | None,
+    ) -> None:
         """Begin with nothing due."""
+        self._recovery = recovery
+        self._holders = holders
         self._loop = loop
         self._ledger = ledger
         self._keeper = weakref.ref(keeper)
@@ -63,18 +74,34 @@ class Maintenance(Generic[Conn]):
     def born(self, slot: Slot[Conn]) -> None:
         """Give a new connection its time to live, and the pool the courage to open more."""
         self._failures = 0
+        if self._recovery is not None:
+            most = self._ledger.max_connecting
+            self._recovery.succeeded(self._ledger.limit if most is None else min(most, self._ledger.limit))
+            self._ledger.allowance = self._recovery.allowance
         lifetime = self._ledger.policies.max_lifetime
         if lifetime is not None:
             self._end(slot, self._loop.time() + lifetime * (1 - JITTER * _random()), "expired")
             self.arm()
 
-    def failed(self) -> None:
-        """Wait before connections that nobody waits for are opened again."""
-        wait = min(LAST_RETRY, FIRST_RETRY * 2**self._failures)
-        self._failures = min(self._failures + 1, 10)
-        self._ledger.fills = False
-        self._retry_at = self._loop.time() + wait * (1 - _random() / 2)
+    def failed(self) -> bool:
+        """Wait before connections that nobody waits for, or any at all, are opened again.
+
+        Returns:
+            Whether the wait begins with this failure.
+        """
+        if self._recovery is None:
+            wait = min(LAST_RETRY, FIRST_RETRY * 2**self._failures) * (1 - _random() / 2)
+            self._failures = min(self._failures + 1, 10)
+            self._ledger.fills = False
+        else:
+            longest = self._recovery.failed()
+            if longest is None:
+                return False
+            wait = longest * _random()
+            self._ledger.allowance = 0
+        self._retry_at = self._loop.time() + wait
         self.arm()
+        return True
 
     def rested(self, slot: Slot[Conn]) -> None:
         """Look after a connection that has just become idle."""
@@ -125,7 +152,8 @@ class Maintenance(Generic[Conn]):
         yield self._retry_at
         if self._ends:
             yield self._ends[0][0]
-        for due in (self._ledger.idle_due, self._ledger.surplus_due, self._ledger.burst_due):
+        leak_due = None if self._holders is None else self._holders.leak_due
+        for due in (self._ledger.idle_due, self._ledger.surplus_due, self._ledger.burst_due, leak_due):
             if due is not None:
                 yield due
 
@@ -142,9 +170,18 @@ class Maintenance(Generic[Conn]):
             keeper.retire(slot)
         if self._retry_at <= now:
             self._retry_at = math.inf
-            self._ledger.fills = True
+            self._retry()
+        if self._holders is not None:
+            self._holders.tell_leaks(now)
         keeper.refill()
         self.arm()
+
+    def _retry(self) -> None:
+        if self._recovery is None:
+            self._ledger.fills = True
+        else:
+            self._recovery.probe()
+            self._ledger.allowance = self._recovery.allowance
 
     def _retired(self, now: float) -> Iterator[Slot[Conn]]:
         while self._ends and self._ends[0][0] <= now:

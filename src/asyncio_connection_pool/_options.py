@@ -9,6 +9,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
 from asyncio_connection_pool._codel import CoDel
+from asyncio_connection_pool._outage import Reconnect
 from asyncio_connection_pool._policies import Policies
 from asyncio_connection_pool._strategy import ConnectionStrategy
 
@@ -170,6 +171,32 @@ def queue_policy(value: Any) -> CoDel | None:
     """
     if value is not None and not isinstance(value, CoDel):
         raise TypeError(f"queue_policy must be None or a CoDel, not {_shown(value)}")
+    return value
+
+
+def reconnect(value: Any) -> Reconnect | None:
+    """Check what is done while connections can't be opened.
+
+    Raises:
+        TypeError: It is neither a bool nor None nor a `Reconnect`.
+    """
+    if value is True:
+        return Reconnect()
+    if value is False or value is None:
+        return None
+    if not isinstance(value, Reconnect):
+        raise TypeError(f"reconnect must be a bool or a Reconnect, not {_shown(value)}")
+    return value
+
+
+def flag(name: str, value: Any) -> bool:
+    """Check a yes or no.
+
+    Raises:
+        TypeError: It is neither.
+    """
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False, not {_shown(value)}")
     return value
 
 

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from asyncio_connection_pool._closing import Close, Closing
+    from asyncio_connection_pool._holders import Holders
     from asyncio_connection_pool._ledger import Ledger
+    from asyncio_connection_pool._outage import Recovery
     from asyncio_connection_pool._questions import Questions
     from asyncio_connection_pool._slot import Slot
     from asyncio_connection_pool._stats import CloseReason
@@ -41,8 +43,11 @@ class Placing(ABC, Generic[Conn]):
         closing: Closing[Conn],
         strategy: ConnectionStrategy[Conn],
         questions: Questions[Conn],
+        recovery: Recovery | None,
+        holders: Holders[Conn] | None,
     ) -> None:
         """Begin with nothing in flight."""
+        self._reconnects = recovery is not None
         self._loop = loop
         self._ledger = ledger
         self._tasks = tasks
@@ -56,7 +61,7 @@ class Placing(ABC, Generic[Conn]):
         """What is being opened, reset or validated, and by which task."""
         self._filling = False
         self._fill_failure: BaseException | None = None
-        self.maintenance = Maintenance(loop, ledger, self)
+        self.maintenance = Maintenance(loop, ledger, self, recovery, holders)
 
     @abstractmethod
     def refill(self) -> None:
@@ -163,12 +168,19 @@ class Placing(ABC, Generic[Conn]):
             return None
         if self._policies.looks_at_exit:
             self._ledger.wear(slot, self._loop.time())
+        if exc is not None:
+            self.look_at_failure(exc)
         if slot.doom is None:
             self._judge(slot, exc)
         if self._resets and slot.doom is None and not self._ledger.sheds:
             self._reset(slot)
             return None
         return self.offer(slot)
+
+    def look_at_failure(self, error: BaseException) -> None:
+        """Retire all that is open if a failure means that its server is lost."""
+        if self._questions.fatal(error):
+            self.maintenance.evict(0)
 
     def _judge(self, slot: Slot[Conn], exc: BaseException | None) -> None:
         """Ask whether the connection is dirty, and doom it if so (C9)."""

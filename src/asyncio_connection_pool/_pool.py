@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from asyncio_connection_pool import _errors, _fork, _options
 from asyncio_connection_pool._binding import Binding
 from asyncio_connection_pool._compat import LegacyNames
-from asyncio_connection_pool._lease import Lease, TimedLease
+from asyncio_connection_pool._holders import Holders
+from asyncio_connection_pool._lease import Lease, TimedLease, TrackedLease
 from asyncio_connection_pool._ledger import Ledger
 from asyncio_connection_pool._options import DEFAULT, Unset
 from asyncio_connection_pool._questions import Questions
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from asyncio_connection_pool._codel import CoDel
+    from asyncio_connection_pool._outage import Reconnect
     from asyncio_connection_pool._slot import Slot
     from asyncio_connection_pool._stats import PoolStats
     from asyncio_connection_pool._strategy import ConnectionStrategy
@@ -52,6 +54,13 @@ class ConnectionPool(Binding[Conn], LegacyNames):
             more fails at once. None: any number.
         queue_policy: What is done about a queue that is too slow: None, nothing; or a
             `CoDel`, which refuses those who have waited too long while waits are long.
+        reconnect: What is done while connections can't be opened: False, each failure is
+            raised to a caller; True or a `Reconnect`, callers wait until one can.
+        track_holders: Remember who holds connections, for errors that tell, and for
+            finding tasks that wait for themselves. Costs a little at each acquisition.
+        leak_threshold: Seconds after which a connection that is still in use is logged,
+            with the line that took it and the stack of its holder; implies
+            `track_holders`. None: never.
         max_connecting: Calls of `create_connection` that may run at once; None: any
             number.
         connect_timeout: Seconds that one `create_connection` may take; None: any time.
@@ -88,6 +97,9 @@ class ConnectionPool(Binding[Conn], LegacyNames):
         acquire_timeout: float | None = None,
         max_waiting: int | None = None,
         queue_policy: CoDel | None = None,
+        reconnect: Reconnect | bool = False,
+        track_holders: bool = False,
+        leak_threshold: float | None = None,
         max_connecting: int | None = None,
         connect_timeout: float | None = None,
         close_timeout: float | None = None,
@@ -129,6 +141,9 @@ class ConnectionPool(Binding[Conn], LegacyNames):
             plain=not (self._questions.at_every_return or overrides(strategy, "reset_connection")),
         )
         self._is_closed = self._questions.is_closed
+        self._reconnect = _options.reconnect(reconnect)
+        self._tracks = _options.flag("track_holders", track_holders) or leak_threshold is not None
+        self._holders = Holders(self._ledger, seconds("leak_threshold", leak_threshold))
         self._careful = policies.looks_at_entry
         self._idle: list[Slot[Conn]] = [] if self._careful else self._ledger.idle
         """Where the fast path looks: nowhere, if there is more to look at."""
@@ -153,11 +168,11 @@ class ConnectionPool(Binding[Conn], LegacyNames):
             ValueError: `timeout` is negative, infinite or NaN.
         """
         lease: Lease[Conn]
-        if timeout is DEFAULT:
+        if timeout is DEFAULT and not self._tracks:
             lease = Lease()
         else:
-            lease = TimedLease()
-            lease._timeout = _options.optional_seconds("timeout", timeout)
+            lease = TrackedLease() if self._tracks else TimedLease()
+            lease._timeout = timeout if timeout is DEFAULT else _options.optional_seconds("timeout", timeout)
         lease._pool = self
         lease._slot = None
         return lease

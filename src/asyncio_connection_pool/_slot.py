@@ -26,7 +26,7 @@ class Slot(Generic[Conn]):
     Only the ledger writes to it.
     """
 
-    __slots__ = ("conn", "doom", "expires", "fate", "fresh", "handed", "idle_since", "state", "uses")
+    __slots__ = ("conn", "doom", "expires", "fate", "fresh", "handed", "idle_since", "state", "taken_at", "uses")
 
     conn: Conn
     """Unset while it is being opened."""
@@ -46,6 +46,8 @@ class Slot(Generic[Conn]):
         """When it is to be retired, on that clock."""
         self.fate: CloseReason = "expired"
         """Why, then."""
+        self.taken_at = -math.inf
+        """When it was last handed to a caller that had waited."""
         self.uses = 0
         """How often it was given back, where a policy asks for it."""
 

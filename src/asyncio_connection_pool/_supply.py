@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from asyncio_connection_pool._closing import Closing
+    from asyncio_connection_pool._holders import Holders
     from asyncio_connection_pool._ledger import Ledger
+    from asyncio_connection_pool._outage import Recovery
     from asyncio_connection_pool._questions import Questions
     from asyncio_connection_pool._slot import Slot
     from asyncio_connection_pool._strategy import ConnectionStrategy
@@ -44,11 +46,13 @@ class Supply(Placing[Conn]):
         closing: Closing[Conn],
         strategy: ConnectionStrategy[Conn],
         questions: Questions[Conn],
+        recovery: Recovery | None,
+        holders: Holders[Conn] | None,
         *,
         connect_timeout: float | None,
     ) -> None:
         """Begin with nothing in flight; `connect_timeout` is in seconds."""
-        super().__init__(loop, ledger, tasks, closing, strategy, questions)
+        super().__init__(loop, ledger, tasks, closing, strategy, questions, recovery, holders)
         self._connect_timeout = connect_timeout
         self._create_connection = creator(strategy)
         self._stillbirths = 0
@@ -125,11 +129,14 @@ class Supply(Placing[Conn]):
         self.refill()
 
     def _fail(self, error: BaseException) -> None:
-        """Tell of an open that failed (C6), and let the next that nobody waits for wait."""
+        """Tell of an open that failed (C6), and see when the next one may be tried."""
         self.last_failure = error
-        if self._ledger.lacks:
-            self.maintenance.failed()
-        self.refuse(error)
+        begins = (self._reconnects or self._ledger.lacks) and self.maintenance.failed()
+        if not self._reconnects or self._filling:
+            self.refuse(error)
+        elif begins:
+            self.log("a connection could not be opened; the next is tried after a while", error)
+        self.look_at_failure(error)
 
     def _born(self, slot: Slot[Conn]) -> None:
         """Place a new connection, if it is not closed already (C7)."""

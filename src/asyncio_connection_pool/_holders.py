@@ -1,0 +1,135 @@
+"""Who holds the connections of a pool, and since when: for those who ask for it."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import traceback
+from asyncio import Task, current_task
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import FrameType
+
+    from asyncio_connection_pool._ledger import Ledger
+    from asyncio_connection_pool._slot import Slot
+
+Conn = TypeVar("Conn")
+log = logging.getLogger("asyncio_connection_pool")
+
+OURS: Final = (__name__.partition(".")[0], "contextlib")
+"""Modules that stand between a user's line and the pool."""
+
+
+class Holder:
+    """One task that holds a connection."""
+
+    __slots__ = ("line", "since", "task", "told")
+
+    def __init__(self, task: Task[Any] | None, line: str, since: float) -> None:
+        """Begin as one that nobody was told of."""
+        self.task = task
+        self.line = line
+        self.since = since
+        self.told = False
+
+    def describe(self, now: float) -> str:
+        """Say who it is, for how long it holds, and where it took the connection."""
+        name = "no task" if self.task is None else self.task.get_name()
+        return f"{name} for {now - self.since:.3g} s, taken at {self.line}"
+
+
+class Holders(Generic[Conn]):
+    """The tasks that hold connections, in the order in which they took them."""
+
+    def __init__(self, ledger: Ledger[Conn], leak_threshold: float | None) -> None:
+        """Begin with nobody; `leak_threshold` is in seconds."""
+        self._ledger = ledger
+        self._leak_threshold = leak_threshold
+        self._holders: dict[Slot[Conn], Holder] = {}
+        self._held_by: Counter[Task[Any] | None] = Counter()
+        self._waiting: set[Task[Any] | None] = set()
+
+    def enter(self, slot: Slot[Conn], line: str, now: float) -> None:
+        """Remember that the running task has taken a connection."""
+        holder = Holder(current_task(), line, now)
+        self._holders[slot] = holder
+        self._held_by[holder.task] += 1
+
+    def leave(self, slot: Slot[Conn], now: float) -> None:
+        """Forget a holder, and tell of it if it was said to leak."""
+        holder = self._holders.pop(slot, None)
+        if holder is None:
+            return
+        self._held_by[holder.task] -= 1
+        if not self._held_by[holder.task]:
+            del self._held_by[holder.task]
+        if holder.told:
+            log.warning("pool %r: back after all: %s", self._ledger.name, holder.describe(now))
+
+    def park(self) -> bool:
+        """Remember that the running task waits, and say whether it waits in vain.
+
+        It does if every connection is held by tasks that themselves wait for this pool, and none is on its way.
+        """
+        self._waiting.add(current_task())
+        ledger = self._ledger
+        coming = ledger.supply + ledger.resetting + ledger.closing + ledger.handed
+        if coming or ledger.room > 0 or not ledger.in_use:
+            return False
+        stuck = sum(self._held_by[task] for task in self._waiting)
+        return stuck >= ledger.in_use
+
+    def unpark(self, task: Task[Any] | None) -> None:
+        """Forget that a task waits, if it does."""
+        self._waiting.discard(task)
+
+    def describe(self, now: float) -> str:
+        """Say who they are, those that hold longest first."""
+        return "; ".join(holder.describe(now) for holder in self._holders.values())
+
+    def clear(self) -> None:
+        """Forget everybody: their event loop is gone."""
+        self._holders.clear()
+        self._held_by.clear()
+        self._waiting.clear()
+
+    # Leaks.
+
+    @property
+    def leak_due(self) -> float | None:
+        """When the next connection will have been held for too long."""
+        if self._leak_threshold is None:
+            return None
+        untold = (holder for holder in self._holders.values() if not holder.told)
+        first = next(untold, None)
+        return None if first is None else first.since + self._leak_threshold
+
+    def tell_leaks(self, now: float) -> None:
+        """Tell the log, once, of each connection that is held for too long."""
+        while (due := self.leak_due) is not None and due <= now:
+            holder = next(holder for holder in self._holders.values() if not holder.told)
+            holder.told = True
+            stack = "".join(_stack(holder.task))
+            log.warning("pool %r: a connection may have leaked: %s\n%s", self._ledger.name, holder.describe(now), stack)
+
+
+def _stack(task: Task[Any] | None) -> Iterator[str]:
+    if task is None or task.done():
+        yield "its task has ended\n"
+        return
+    yield "its task stands at\n"
+    for frame in task.get_stack():
+        yield from traceback.format_list(traceback.extract_stack(frame, limit=1))
+
+
+def line_of_caller() -> str:
+    """Name the line of the user that called the pool."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in OURS:
+        frame = frame.f_back
+    if frame is None:
+        return "an unknown line"
+    return f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name}"
