@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 
 from asyncio_connection_pool import ConnectionPool
@@ -30,9 +31,12 @@ def check(pool: ConnectionPool) -> None:
     alive = stats.idle + stats.in_use + stats.resetting + stats.validating
     assert stats.created == sum(stats.closed.values()) + alive
     connecting = ledger.opening + ledger.broken_off
-    room = stats.size < stats.limit and (ledger.max_connecting is None or connecting < ledger.max_connecting)
+    bounds = (most for most in (ledger.max_connecting, ledger.allowance) if most is not None)
+    room = stats.size < stats.limit and all(connecting < most for most in bounds)
     supplied = live <= stats.opening + stats.validating or not room
     assert pool.closed or supplied or ledger.burst_due is not None, "a waiter nobody opens for"
+    in_pause = ledger.allowance == 0 and not pool.closed
+    assert not in_pause or pool._supply.maintenance._retry_at < math.inf, "an outage that nobody looks at"
 
 
 def check_settled(pool: ConnectionPool) -> None:
