@@ -59,7 +59,7 @@ async def test_callers_wait_until_the_server_is_back_and_are_served_in_order(on)
     assert not any(caller.task.done() for caller in people)
     server.come_back()
     served = []
-    for caller in people:
+    while len(served) < len(people):
         while not any(each.entered and each not in served for each in people):
             await asyncio.sleep(1)
         served += [each for each in people if each.entered and each not in served]
