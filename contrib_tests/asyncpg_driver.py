@@ -23,7 +23,7 @@ class AsyncpgDriver(Driver):
     """A driver for a server; `ask` is a connection of its own, over which it asks the server."""
 
     name = f"asyncpg {asyncpg.__version__}"
-    lost = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
+    lost = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
     swallows = ()
 
     def __init__(self, dsn, ask, **options):

@@ -97,7 +97,9 @@ async def cancel_storm(driver: Driver, seed: int = 1) -> None:
         seconds = f"{time.monotonic() - began:.1f}"
         await every_slot_works(driver, pool)
         closed = {reason: number for reason, number in pool.stats().closed.items() if number}
-        report(driver, "cancel storm", **storm.counts, slots_lost=0, seconds=seconds, closed=closed)
+        report(
+            driver, "cancel storm", **storm.counts, slots_lost=SLOTS - pool.stats().idle, seconds=seconds, closed=closed
+        )
         assert storm.counts["mid_command"] >= CANCELS
         assert storm.counts["wrong"] == storm.counts["stuck"] == 0
         assert pool.stats().created == pool.stats().size + sum(closed.values())
@@ -225,7 +227,16 @@ async def kill_connections(driver: Driver) -> None:
         assert all(isinstance(task.exception(), driver.lost) for task in done)
         assert not stuck
         await every_slot_works(driver, pool)
-    report(driver, "connections cut by the server", idle=SLOTS, busy=SLOTS, stuck=0, slots_lost=0, **errors)
+        idle = pool.stats().idle
+    report(
+        driver,
+        "connections cut by the server",
+        idle=SLOTS,
+        busy=SLOTS,
+        stuck=len(stuck),
+        slots_lost=SLOTS - idle,
+        **errors,
+    )
 
 
 async def too_many(driver: Driver, room: int, error: type[BaseException]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 
 import asyncpg
 import pytest
@@ -120,6 +122,22 @@ async def insert_and_wait(pool, n):
         await conn.fetchval("SELECT pg_sleep(0.3)")
 
 
+async def test_a_cancellation_that_overtakes_its_query_is_repeated(driver):
+    async with ConnectionPool(strategy=driver.strategy(), max_size=1) as pool:
+        with pytest.raises(TimeoutError):
+            async with pool.get_connection() as conn:
+                backend = conn.get_server_pid()
+                os.kill(backend, signal.SIGSTOP)
+                async with asyncio.timeout(0.05):
+                    await conn.execute("SELECT pg_sleep(60)")
+        await asyncio.sleep(0.05)
+        os.kill(backend, signal.SIGCONT)  # it hears of the cancellation first, and ignores it
+        async with asyncio.timeout(2):
+            assert await use(pool, "SELECT 1")
+        assert pool.stats().closed["reset_failed"] == 1
+        await until_seen(driver, 1)
+
+
 async def test_temporary_tables_go_where_that_is_asked_for(driver):
     find = "SELECT to_regclass('pg_temp.t') IS NOT NULL AS found"
     for drop in (False, True):
@@ -190,12 +208,19 @@ async def test_closing_a_busy_connection_ends_what_it_does_at_the_server(driver)
 
 async def test_a_connection_class_of_the_users_own_stays_one(driver):
     class Own(asyncpg.Connection):
-        pass
+        resets = 0
 
-    strategy = driver.strategy(connection_class=Own)
-    conn = await strategy.create_connection()
-    assert isinstance(conn, Own)
-    await strategy.close_connection(conn)
+        async def reset(self, **options):
+            Own.resets += 1
+            await super().reset(**options)
+
+    async with ConnectionPool(strategy=driver.strategy(connection_class=Own), max_size=1) as pool:
+        async with pool.get_connection() as conn:
+            assert isinstance(conn, Own)
+            await conn.execute("SET ROLE pg_monitor")
+        await until(lambda: pool.stats().idle)
+        assert Own.resets == 1
+        assert await use(pool, "SELECT current_user::text") == [[("postgres",)]]
 
 
 @pytest.mark.parametrize("options", [{"nonsense": 1}, {"connection_class": int}, {"max_queries": 5}])
@@ -209,7 +234,7 @@ async def test_a_connection_is_validated_by_a_round_trip(driver):
     conn = await strategy.create_connection()
     await strategy.validate_connection(conn)
     await driver.cut(conn)
-    with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError)):
+    with pytest.raises(driver.lost):
         await strategy.validate_connection(conn)
     await strategy.close_connection(conn)
 

@@ -1,153 +1,74 @@
-"""A connection that is cut is noticed, and a server that can't be reached is reported at once, by the driver."""
+"""redis-py and a real server in trouble: nothing is lost, mixed up or stuck."""
 
 from __future__ import annotations
 
 import asyncio
-import socket
-import struct
-import time
+import random
 
 import pytest
 import redis
-from redis.asyncio.retry import Retry
-from redis.backoff import ConstantBackoff
 
+import fault_scenarios
 from asyncio_connection_pool import ConnectionPool
-from asyncio_connection_pool.contrib.redis import RedisConnectionStrategy
-from redis_eyes import until
-from servers.process import free_port
+from redis_driver import RedisDriver
+from strategy_contract import unique
 
 
-async def test_an_idle_connection_that_the_server_kills_is_replaced(redis_server):
-    async with ConnectionPool(strategy=redis_server.strategy(), max_size=1) as pool:
-        async with pool.get_connection() as client:
-            killed = redis_server.ids()
-        redis_server.cut()
-        await until(lambda: pool._strategy.connection_is_closed(client))
-        async with pool.get_connection() as other:
-            assert await other.ping()
-            assert redis_server.ids().isdisjoint(killed)
-        assert pool.stats().closed["dead"] == 1
+@pytest.fixture
+def driver(own_valkey):
+    return RedisDriver(own_valkey.port)
 
 
-async def test_a_connection_that_is_killed_in_use_fails_its_user_and_nobody_else(redis_server):
-    async with ConnectionPool(strategy=redis_server.strategy(), max_size=1) as pool:
-        with pytest.raises(redis.ConnectionError):
-            async with pool.get_connection() as client:
-                redis_server.cut()
-                await client.get("key")
-        async with pool.get_connection() as client:
-            assert await client.ping()
+async def test_a_storm_of_cancellations_gives_no_wrong_reply_and_loses_no_slot(driver):
+    await fault_scenarios.cancel_storm(driver)
 
 
-def plain_strategy(port):
-    """Make a strategy whose greeting is a single SELECT in every version of the driver."""
-    silent = {"driver_info": None} if redis.VERSION >= (8,) else {"lib_name": None, "lib_version": None}
-    options = {"protocol": 2, **silent} if redis.VERSION >= (5, 0, 2) else {}
-    return RedisConnectionStrategy.from_url(f"redis://127.0.0.1:{port}/1", **options)
+async def test_no_abandoned_blpop_eats_an_item_whenever_it_was_abandoned(driver):
+    eaten, rng, consumers = 0, random.Random(1), 8
+
+    async def consume(pool, rounds):
+        nonlocal eaten
+        for n in range(rounds):
+            queue = unique("queue")
+            eater = asyncio.create_task(pop(pool, queue))
+            await asyncio.sleep(rng.choice([0, 0.0003, 0.001, 0.003]) * rng.random())
+            eater.cancel()
+            await asyncio.wait([eater])
+            async with pool.get_connection() as conn:
+                await conn.rpush(queue, n)
+                eaten += await conn.lpop(queue) != str(n)
+
+    async with ConnectionPool(strategy=driver.strategy(), max_size=consumers) as pool:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(consumers):
+                group.create_task(consume(pool, fault_scenarios.CANCELS // consumers))
+        await fault_scenarios.every_slot_works(driver, pool)
+    fault_scenarios.report(driver, "abandoned BLPOP", cancelled=fault_scenarios.CANCELS, items_eaten=eaten)
+    assert not eaten
 
 
-async def say_goodbye(writer):
-    writer.write(b"-ERR server is shutting down\r\n")
+async def pop(pool, queue):
+    async with pool.get_connection() as conn:
+        return await conn.blpop(queue)
 
 
-async def reset(writer):
-    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+async def test_connections_that_the_server_kills_cost_no_slot(driver):
+    await fault_scenarios.kill_connections(driver)
 
 
-@pytest.mark.parametrize("leave", [say_goodbye, reset])
-async def test_a_server_that_leaves_in_another_way_is_noticed_too(leave):
-    async def serve(reader, writer):
-        await reader.read(100)
-        writer.write(b"+OK\r\n")
-        await leave(writer)
-        writer.close()
-
-    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
-        strategy = plain_strategy(server.sockets[0].getsockname()[1])
-        client = await strategy.create_connection()
-        await until(lambda: strategy.connection_is_closed(client))
-        await strategy.close_connection(client)
+async def test_every_worker_goes_on_after_the_server_was_killed_and_came_back(driver, own_valkey):
+    await fault_scenarios.restart(driver, own_valkey)
 
 
-async def test_a_failed_greeting_leaves_no_connection(redis_server):
-    async def greet(connection):
-        raise LookupError
-
-    strategy = redis_server.strategy(redis_connect_func=greet)
-    with pytest.raises((LookupError, redis.ConnectionError)):
-        await strategy.create_connection()
-    await until(lambda: len(redis_server.ask.client_list()) == 1)
+async def test_every_worker_goes_on_after_the_server_was_frozen(driver, own_valkey):
+    await fault_scenarios.freeze(driver, own_valkey)
 
 
-async def test_a_lost_connection_is_reported_at_once_whatever_retry_was_asked_for(redis_server):
-    strategy = redis_server.strategy(retry=Retry(ConstantBackoff(10), 3))
-    async with ConnectionPool(strategy=strategy, max_size=1) as pool, pool.get_connection() as client:
-        redis_server.cut()
-        async with asyncio.timeout(1):
-            with pytest.raises(redis.ConnectionError):
-                await client.get("key")
+async def test_nobody_is_stuck_after_a_time_of_refusals(driver, own_valkey):
+    await fault_scenarios.refusal(driver, own_valkey)
 
 
-async def test_every_worker_goes_on_after_the_server_was_killed_and_came_back(redis_server, own_valkey):
-    async with ConnectionPool(strategy=redis_server.strategy(own_valkey.url), max_size=4) as pool:
-        progress = [0] * 20
-        stop = False
-
-        async def work(n):
-            while not stop:
-                try:
-                    async with pool.get_connection() as client:
-                        assert await client.echo(str(n)) == str(n)
-                except redis.ConnectionError:
-                    await asyncio.sleep(0.005)
-                else:
-                    progress[n] += 1
-
-        async with asyncio.timeout(20), asyncio.TaskGroup() as group:
-            for n in range(len(progress)):
-                group.create_task(work(n))
-            await until(lambda: min(progress) > 5)
-            own_valkey.kill()
-            await asyncio.sleep(0.05)
-            own_valkey.restart()
-            back = progress.copy()
-            await until(lambda: all(now > then for now, then in zip(progress, back, strict=True)), 2)
-            stop = True
-        assert pool.stats().size <= 4
-
-
-UNREACHABLE = {
-    "refused": lambda eyes: eyes.strategy(f"redis://127.0.0.1:{free_port()}"),
-    "refused, with no URL": lambda eyes: RedisConnectionStrategy(port=free_port()),
-    "no such host": lambda eyes: eyes.strategy("redis://host.invalid"),
-    "no such socket": lambda eyes: eyes.strategy("unix:///nowhere/socket"),
-    "wrong password": lambda eyes: eyes.strategy(username="nobody", password="wrong"),
-    "no such database": lambda eyes: eyes.strategy(eyes.url.replace("/0", "/999999")),
-}
-
-
-@pytest.mark.parametrize("why", UNREACHABLE)
-async def test_what_the_driver_raises_arrives_at_once_and_costs_no_slot(redis_server, why):
-    strategy = UNREACHABLE[why](redis_server)
-    async with ConnectionPool(strategy=strategy, max_size=1) as pool:
-        for _ in range(3):
-            began = time.monotonic()
-            with pytest.raises((redis.RedisError, socket.gaierror)):
-                async with pool.get_connection():
-                    pass
-            assert time.monotonic() - began < 1
-        assert pool.stats().size == 0
-        assert pool.stats().create_failures == 3
-    await until(lambda: not redis_server.ids())
-
-
-async def test_a_close_that_the_server_does_not_take_part_in_is_bounded(redis_server, own_valkey):
-    pool = ConnectionPool(strategy=redis_server.strategy(own_valkey.url), max_size=1, close_timeout=0.1)
-    async with pool:
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.1), pool.get_connection() as client:
-                own_valkey.freeze()
-                await client.set("key", bytes(64_000_000))  # more than the kernel takes
-        await until(lambda: pool.stats().size == 0, 1)
-        own_valkey.thaw()
+async def test_a_server_that_is_full_says_so_to_whom_it_has_no_room_for(driver):
+    with driver.ask() as client:
+        client.config_set("maxclients", "10")
+    await fault_scenarios.too_many(driver, 10, redis.RedisError)

@@ -30,6 +30,12 @@ async def leave_multi_after_a_queued_unwatch(client):
     await client.execute_command("UNWATCH")
 
 
+async def leave_watch_after_a_refused_unwatch(client):
+    await client.execute_command("WATCH", "key")
+    with pytest.raises(redis.ResponseError):
+        await client.execute_command("UNWATCH", "nonsense")
+
+
 async def leave_raw_watch(client):
     await client.execute_command("WATCH", "key")
 
@@ -119,6 +125,7 @@ LEAVES_SOMETHING = [
     leave_multi_in_lower_case_bytes,
     leave_multi_after_a_refused_exec,
     leave_multi_after_a_queued_unwatch,
+    leave_watch_after_a_refused_unwatch,
     leave_raw_watch,
     leave_pipeline_that_watches,
     leave_subscription,

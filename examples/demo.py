@@ -80,14 +80,19 @@ async def watch(pool, load, witness, display, seconds):
 
 def summarise(stats, load, witness, lasted, seconds):
     """Print what was measured."""
-    median, nearly_all, most = load.wait_quantiles(0.5, 0.99, 1.0)
+    median, nearly_all, most = map(readable, load.wait_quantiles(0.5, 0.99, 1.0))
     verdict = "never passed" if witness.most_open <= BURST_LIMIT else "PASSED, and that must not be"
     print()
     print(f"served       {load.served:,} operations in {lasted:.1f} s; {load.wrong or 'no'} wrong replies")
-    print(f"waited       p50 {median:.2f} ms, p99 {nearly_all:.2f} ms, max {most:.2f} ms for a connection")
+    print(f"waited       p50 {median}, p99 {nearly_all}, max {most} for a connection")
     print(f"connections  {stats.created} opened, {sum(stats.closed.values())} closed")
     print(f"the server   saw {witness.most_open} open at the most, in {witness.looks:,} looks at its CLIENT LIST")
     print(f"the limit    of {BURST_LIMIT} was {verdict}" + (" (interrupted)" if lasted < seconds else ""))
+
+
+def readable(seconds):
+    """Write a time in a unit that fits it."""
+    return f"{1e6 * seconds:.0f} µs" if seconds < 0.001 else f"{1e3 * seconds:.1f} ms"
 
 
 if __name__ == "__main__":

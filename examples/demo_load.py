@@ -79,9 +79,9 @@ class Load:
         self.wrong += reply != token
 
     def wait_quantiles(self, *shares):
-        """Return how long that share of the callers waited at the most, in milliseconds."""
+        """Return how long that share of the callers waited at the most, in seconds."""
         waits = sorted(self.waits) or [0.0]
-        return [1000 * waits[min(int(share * len(waits)), len(waits) - 1)] for share in shares]
+        return [waits[min(int(share * len(waits)), len(waits) - 1)] for share in shares]
 
 
 @dataclass(frozen=True, slots=True)

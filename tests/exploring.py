@@ -141,6 +141,9 @@ class Tally:
     events: int = 0
     seconds: float = 0.0
     complete: bool = False
+    """Whether all schedules of this depth were run."""
+    exhausted: bool = True
+    """Whether none could have been longer."""
     violations: list[ViolationError] = field(default_factory=list)
 
 
@@ -186,6 +189,7 @@ class Explorer:
             if choice.ticks is None:
                 choice.turns = turns
         tally.events += len(run.done)
+        tally.exhausted = tally.exhausted and len(run.done) < tally.depth
         run.end()
 
     def _advance(self) -> bool:
@@ -207,7 +211,10 @@ def deepen(configs: Iterable[Config], target: int, *, depth: int = 2) -> list[Ta
     with Laboratory() as laboratory:
         tallies = [Explorer(config, depth, laboratory).run() for config in configs]
         while sum(tally.schedules for tally in tallies) < target and not any(tally.violations for tally in tallies):
-            shallow = min(tallies, key=lambda tally: tally.schedules)
+            unfinished = [tally for tally in tallies if not tally.exhausted]
+            if not unfinished:
+                break
+            shallow = min(unfinished, key=lambda tally: tally.schedules)
             deeper = Explorer(shallow.config, shallow.depth + 1, laboratory).run()
             tallies[tallies.index(shallow)] = deeper
         return tallies

@@ -17,7 +17,7 @@ QUEUE = f"{FULL}; start 0; start 0"
 
 _SMALL = (
     Config("one slot, from nothing", BASIC, ticks=4),
-    Config("one slot, a queue of two", BASIC, first="start 0; create_done 0; start 0; start 0", ticks=4),
+    Config("one slot, a queue of two", BASIC, "start 0; create_done 0; start 0; start 0", callers=5, ticks=4),
     Config("burst, from nothing", f"{BASIC} close_done body_times_out", burst_limit=2, ticks=4),
     Config("burst, a queue of two", f"{BASIC} close_done body_times_out", QUEUE, burst_limit=2, callers=5, ticks=4),
     Config(

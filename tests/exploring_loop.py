@@ -57,6 +57,7 @@ class SteppedLoop(asyncio.BaseEventLoop):
         return super().create_task(coro)
 
     def tick(self) -> None:
+        self._collect()
         ready = self._ready
         for _ in range(len(ready)):
             handle = ready.popleft()
@@ -67,6 +68,8 @@ class SteppedLoop(asyncio.BaseEventLoop):
     @property
     def quiet(self) -> bool:
         """Whether nothing is left to do before the next timer."""
+        if not self._ready:
+            self._collect()
         return not self._ready
 
     @property
@@ -76,12 +79,16 @@ class SteppedLoop(asyncio.BaseEventLoop):
 
     def fire(self) -> None:
         """Let the next timer be due, and all that are due then."""
-        scheduled, due = self._scheduled, None
-        while scheduled and (due is None or scheduled[0]._when <= due):
+        self.now = min(timer._when for timer in self._scheduled if not timer._cancelled)
+        self._collect()
+
+    def _collect(self) -> None:
+        """Make ready what is due by now, and forget what was cancelled before that."""
+        scheduled = self._scheduled
+        while scheduled and (scheduled[0]._cancelled or scheduled[0]._when <= self.now):
             timer = heappop(scheduled)
             timer._scheduled = False
             if not timer._cancelled:
-                due = self.now = timer._when
                 self._ready.append(timer)
 
     def _write_to_self(self) -> None:

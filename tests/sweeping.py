@@ -67,6 +67,7 @@ class Run:
 
     def __post_init__(self) -> None:
         self.loop: SteppingLoop = loops.prepare(SteppingLoop())  # type: ignore[assignment]
+        self.loop.set_debug(self.loop.get_debug() and not self.plan)  # ten times slower: once a scenario is enough
         self.server = self.fake()
         self.pool: ConnectionPool[FakeConnection] = ConnectionPool(strategy=self.server, **self.options)
         self.parties: list[asyncio.Task[Any]] = []
@@ -112,9 +113,15 @@ class Run:
         """Hold a connection, which nobody else may do."""
         assert conn not in self.held, "C10: one connection, two holders"
         assert not conn.closed, "C7: a closed connection was handed out"
+        assert conn not in self.server.unfit, "C9: an unfit connection was handed out"
         self.held.append(conn)
+        self.server.soil(conn)
         try:
             yield
+        except BaseException as error:
+            if not isinstance(error, Exception) or isinstance(error, TimeoutError):
+                self.server.broken.append(conn)
+            raise
         finally:
             self.held.remove(conn)
         assert conn not in self.server.closes, "a connection was closed in use"
@@ -178,6 +185,7 @@ class Run:
         oracle.check_settled(self.pool)
         kept = {slot.conn for slot in self.pool._ledger.idle}
         assert kept.isdisjoint(self.server.closes), "a connection was kept that was closed"
+        assert kept.isdisjoint(self.server.unfit), "C9: an unfit connection was kept"
         assert len(set(self.server.open) - kept) <= self.excused, "C10: a connection was lost"
 
     def judge_closed(self) -> None:
@@ -319,6 +327,7 @@ class World(Run):
                 await asyncio.sleep(hold)
                 if discard:
                     self.pool.discard(conn)
+                    self.server.broken.append(conn)
                 if error is not None:
                     raise error()
 

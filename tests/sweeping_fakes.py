@@ -66,6 +66,10 @@ class Plain(FakeStrategy):
         """Calls that run, by method."""
         self.closes: list[FakeConnection] = []
         """Connections that were asked to be closed."""
+        self.broken: list[FakeConnection] = []
+        """Connections whose use was broken off, or that were discarded (C9)."""
+        self.unclean: list[FakeConnection] = []
+        """Connections that were used and not reset since, where there is a reset."""
         self.heal()
 
     def script(self, *, look: Iterable[Look] = (), **scripts: Iterable[Any]) -> None:
@@ -76,6 +80,14 @@ class Plain(FakeStrategy):
     def heal(self) -> None:
         """Let all go well from now on."""
         self.script(create=(), close=(), reset=(), validate=())
+
+    @property
+    def unfit(self) -> list[FakeConnection]:
+        """Connections that may not be handed out."""
+        return self.broken + self.unclean
+
+    def soil(self, conn: FakeConnection) -> None:
+        """Use a connection."""
 
     def connection_is_closed(self, conn: FakeConnection) -> bool:
         look = next(self._looks, False)
@@ -105,6 +117,14 @@ class Full(Plain, FullFakeStrategy):
     """A server for a strategy with every optional method."""
 
     aborts = True
+
+    def soil(self, conn: FakeConnection) -> None:
+        self.unclean.append(conn)
+
+    async def reset_connection(self, conn: FakeConnection) -> None:
+        await super().reset_connection(conn)
+        if conn in self.unclean:
+            self.unclean.remove(conn)
 
 
 FAKES = (Plain, Full)

@@ -69,7 +69,7 @@ def test_max_size_may_not_be_none():
 
 
 @pytest.mark.parametrize("option", SECONDS)
-@pytest.mark.parametrize("value", ["5", True, [1], object(), 1j], ids=repr)
+@pytest.mark.parametrize("value", ["5", True, [1], {}, 1j], ids=repr)
 def test_seconds_of_the_wrong_type_are_a_typeerror_that_names_them(option, value):
     with pytest.raises(TypeError, match=f"{option} must be a number of seconds") as error:
         build(**{option: value})

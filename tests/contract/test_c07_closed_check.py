@@ -37,6 +37,9 @@ class Untold:
     def __bool__(self):
         raise ValueError("neither true nor false")
 
+    def __repr__(self):
+        return "Untold()"
+
 
 CLOSED = [True, 1, "yes", [0], OSError("check"), ValueError(), Untold(), asyncio.InvalidStateError(), TimeoutError()]
 OPEN = [False, None, 0, "", ()]

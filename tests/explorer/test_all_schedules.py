@@ -10,7 +10,7 @@ import loops
 from exploring import deepen, shrink, table
 from exploring_configs import CONFIGS
 
-TARGET = int(os.environ.get("ACP_EXPLORE_SCHEDULES", "3000" if loops.KIND == "eager-debug" else "20000"))
+TARGET = int(os.environ.get("ACP_EXPLORE_SCHEDULES", "1500" if loops.KIND == "eager-debug" else "20000"))
 """Debug mode is many times slower, and explores the same pool."""
 
 

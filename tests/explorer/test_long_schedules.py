@@ -12,7 +12,7 @@ from exploring import shrink, table, wander
 from exploring_configs import LONG
 
 SEED = int(os.environ.get("ACP_EXPLORE_SEED", random.randrange(1_000_000)))
-LEAST = 500 if loops.KIND == "eager-debug" else 2_500
+LEAST = 250 if loops.KIND == "eager-debug" else 2_500
 COUNT = max(LEAST, int(os.environ.get("ACP_EXPLORE_SCHEDULES", "0")) // 25) // len(LONG) + 1
 DEPTH = 60
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from asyncio_connection_pool._supply import Supply
-from exploring import ViolationError, explore, read, replay, shrink, wander, write
+from exploring import ViolationError, deepen, explore, read, replay, shrink, wander, write
 from exploring_configs import CONFIGS, LONG
+from exploring_loop import Laboratory
+from exploring_world import Config
 
 BURST = CONFIGS["burst, from nothing"]
 TEXT = "start 0; start 0 +0; create_done 1 +2; cancel 0; create_fails 0; body_ends 1 +1"
@@ -39,6 +41,13 @@ def test_no_schedule_is_run_twice(monkeypatch):
     assert len(seen) == len(set(seen)) == tally.schedules
 
 
+def test_a_configuration_that_always_comes_to_an_end_is_explored_no_deeper():
+    finite = Config("one caller", "start create_done body_ends", callers=1)
+    (tally,) = deepen([finite], 1_000)
+    assert tally.exhausted
+    assert (tally.depth, tally.schedules) == (4, 1)
+
+
 def test_a_seed_determines_a_long_schedule():
     config = LONG["everything"]
     assert wander(config, 7, 3, 40).events == wander(config, 7, 3, 40).events
@@ -62,3 +71,16 @@ def test_what_asyncio_complains_of_is_a_violation(monkeypatch):
 
     monkeypatch.setattr(Supply, "_refuse", lose)
     assert "never retrieved" in str(explore(BURST, 2).violations)
+
+
+def test_a_timer_that_is_due_waits_for_no_event():
+    with Laboratory() as laboratory:
+        loop = laboratory.loop
+        fired = []
+        for when in (0, 5, 5, 6):
+            loop.call_at(when, fired.append, when)
+        loop.tick()
+        assert (fired, loop.quiet, loop.timers) == ([0], True, 3)
+        loop.fire()
+        loop.tick()
+        assert (fired, loop.quiet, loop.timers) == ([0, 5, 5], True, 1)

@@ -20,14 +20,12 @@ class Abortable(Protocol):
         ...
 
 
-_newborn: ContextVar[list[Abortable] | None] = ContextVar("newborn", default=None)
+_newborn: ContextVar[list[Abortable]] = ContextVar("newborn")
 
 
 def announce(session: Abortable) -> None:
     """Tell the creation under way of a connection that it has made."""
-    newborn = _newborn.get()
-    if newborn is not None:
-        newborn.append(session)
+    _newborn.get().append(session)
 
 
 @contextmanager

@@ -9,12 +9,15 @@ stands where the pool of a client was.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, Any, cast
 
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError, RedisError
+
+from asyncio_connection_pool.contrib import _newborn
 
 if TYPE_CHECKING:
 
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
         async def _connect(self) -> None: ...
         async def disconnect(self, *args: Any, **options: Any) -> None: ...
         def pack_command(self, *args: Any) -> list[bytes]: ...
+        async def send_command(self, *args: Any, **options: Any) -> None: ...
         async def send_packed_command(self, *args: Any, **options: Any) -> None: ...
         async def read_response(self, *args: Any, **options: Any) -> Any: ...
 else:
@@ -51,7 +55,12 @@ HARMLESS_CLIENT = frozenset(
     {"GETNAME", "GETREDIR", "HELP", "ID", "INFO", "KILL", "LIST", "PAUSE", "UNBLOCK", "UNPAUSE"}
 )
 HARMLESS_SCRIPT = frozenset({"EXISTS", "FLUSH", "HELP", "KILL", "LOAD", "SHOW"})
-NOTED = OPENS_TRANSACTION | ENDS_TRANSACTION | ALTERS_SESSION
+# These may wait at the server, and then take what is meant for somebody else.
+BLOCKS = frozenset({"BLMOVE", "BLMPOP", "BLPOP", "BRPOP", "BRPOPLPUSH", "BZMPOP", "BZPOPMAX", "BZPOPMIN", "XREADGROUP"})
+NOTED = BLOCKS | OPENS_TRANSACTION | ENDS_TRANSACTION | ALTERS_SESSION
+
+LETS_GO_WITHIN = 0.5
+"""Seconds that a server has to say that it has let go of a command that blocks."""
 
 LOST = (
     "the connection of this client is closed, and a pooled client is never reconnected: leave the block, and take"
@@ -73,13 +82,17 @@ class Session(_Driver):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self._transport: asyncio.WriteTransport | None = None
-        self._sealed = False
+        self._heard = False  # the server has answered something
+        self._sealed = False  # it was dialled, and will not be dialled again
         self._start_account()
 
     async def open(self) -> None:
         """Dial and greet the server; leave nothing open if that fails or is cancelled."""
         try:
             await self.connect()
+            if not self._heard:  # redis-py 4 may have sent nothing, and then the server may yet refuse
+                await self.send_command("PING")
+                await self.read_response()
         except BaseException:
             self.abort()
             raise
@@ -100,17 +113,28 @@ class Session(_Driver):
         return self.is_alive() and not (self._altered or self._transaction or self._unanswered or unread)
 
     def abort(self) -> None:
-        """Close the socket at once."""
+        """Close the socket at once, even if its event loop is gone."""
         if self._transport is not None:
-            self._transport.abort()
+            _newborn.abort(self._transport)
         self._reader = self._writer = None
 
     async def disconnect(self, *args: Any, **options: Any) -> None:
-        """Close the connection. redis-py does so itself after any trouble."""
+        """Close the connection. redis-py does so itself after any trouble, and when a command is cancelled."""
         try:
+            if self._blocks and self.is_alive():
+                await self._take_leave()
             await super().disconnect(*args, **options)
         finally:
             self.abort()  # else the socket would stay open until the server takes what is yet unsent
+
+    async def _take_leave(self) -> None:
+        """Wait until the server has let go of a command that blocks: given up, it must not eat an item any more."""
+        reader, transport = cast("asyncio.StreamReader", self._reader), cast("asyncio.WriteTransport", self._transport)
+        with suppress(OSError, RuntimeError):  # the connection is lost; somebody else is reading from it
+            async with asyncio.timeout(LETS_GO_WITHIN):
+                transport.write_eof() if transport.can_write_eof() else transport.close()
+                while await reader.read(65536):
+                    pass
 
     async def _connect(self) -> None:
         if self._sealed:
@@ -145,15 +169,21 @@ class Session(_Driver):
         try:
             return await super().read_response(*args, **options)
         finally:
+            self._heard = True
             self._unanswered -= 1
+            if not self._unanswered:
+                self._blocks = False
 
     def _start_account(self) -> None:
         self._unanswered = 0  # commands whose reply has not been read
+        self._blocks = False  # one of them may be waiting at the server
         self._altered = False  # the server remembers something of this connection
         self._transaction: set[str] = set()
 
     def _note(self, name: str, arguments: list[Any]) -> None:
-        if name in OPENS_TRANSACTION:
+        if name in BLOCKS:
+            self._blocks = True
+        elif name in OPENS_TRANSACTION:
             self._transaction.add(name)
         elif name == "UNWATCH" and not arguments:
             self._transaction.discard("WATCH")

@@ -6,7 +6,6 @@ and costs less to bring back than a new one. Every connection is reset between t
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
@@ -15,7 +14,7 @@ from asyncio_connection_pool import ConnectionPool, ConnectionStrategy
 from asyncio_connection_pool.contrib._newborn import whole_or_nothing
 
 try:
-    from asyncio_connection_pool.contrib._asyncpg_session import asyncpg, insisting, with_session
+    from asyncio_connection_pool.contrib._asyncpg_session import Insisting, asyncpg, with_session
 except ImportError as _error:
     raise ImportError(
         f"{__name__} needs asyncpg 0.29 or later: pip install asyncio-connection-pool[asyncpg]"
@@ -98,15 +97,10 @@ class PostgresConnectionStrategy(ConnectionStrategy[Any]):
     async def reset_connection(self, conn: Any) -> None:
         """Roll back what is open, and bring the session back to what it was at first, or terminate it."""
         try:
-            async with asyncio.timeout(self._patience):
-                with insisting(conn) as repeated:
-                    await conn.reset()
-                    if conn.is_in_transaction():  # a BEGIN that was cancelled, and came to its end only by now
-                        await conn.reset()
-            if repeated:
-                raise asyncpg.InterfaceError(
-                    "a cancellation was sent twice, and the second may still hit the next query"
-                )
+            with Insisting(conn, self._patience) as insisting:
+                await conn.bring_back()
+            if insisting.repeated:
+                raise asyncpg.InterfaceError("a cancellation was sent twice: the second may yet hit the next query")
         except BaseException:
             conn.abort()
             raise
@@ -118,9 +112,8 @@ class PostgresConnectionStrategy(ConnectionStrategy[Any]):
     async def close_connection(self, conn: Any) -> None:
         """Cancel what is under way, and wait until the server has closed the connection, or terminate it."""
         try:
-            with suppress(TimeoutError), insisting(conn):
-                async with asyncio.timeout(self._patience):
-                    await conn.close()
+            with suppress(TimeoutError), Insisting(conn, self._patience):
+                await conn.close()
         finally:
             conn.abort()
 

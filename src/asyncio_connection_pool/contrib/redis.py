@@ -11,13 +11,14 @@ from asyncio_connection_pool import ConnectionStrategy
 try:
     from redis.asyncio import Redis
 
+    from asyncio_connection_pool.contrib._redis_pool import RedisConnectionPool
     from asyncio_connection_pool.contrib._redis_session import OneConnection
-except ImportError as error:
+except ImportError as _error:
     raise ImportError(
         f"{__name__} needs redis-py 4.5.5 or later: pip install asyncio-connection-pool[redis]"
-    ) from error
+    ) from _error
 
-__all__ = ("RedisConnectionStrategy",)
+__all__ = ("RedisConnectionPool", "RedisConnectionStrategy")
 
 
 class RedisConnectionStrategy(ConnectionStrategy[Redis]):

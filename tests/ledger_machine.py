@@ -1,0 +1,386 @@
+"""A rule machine that plays the shell of a pool to a ledger, and compares it with `ledger_model` after each call.
+
+Each rule is one event of a pool's life: a caller comes, an open fails, a block ends. What a rule does is what the
+shell owes the ledger; when it opens what the queue needs, for instance, is when the shell does.
+"""
+
+from __future__ import annotations
+
+import math
+from contextvars import copy_context
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from ledger_model import Caller, Promise
+from ledger_shell import Shell
+
+CONTEXT = copy_context()
+# Unhashable and false, and all equal; one of them is the connection of several blocks (one that multiplexes, say).
+SAME = []
+CONNECTIONS = st.sampled_from([lambda: SAME, list])
+WHICH = st.integers(0, 5)
+SOME = st.integers(1, 3)
+LIMITS = st.tuples(st.sampled_from([2, 3, 4, 1, 0]), st.sampled_from([None, 1, 2, 0]))
+POOL = st.tuples(
+    LIMITS,
+    st.sampled_from([None, None, 0, 2]),  # max_waiting
+    st.sampled_from([None, 1, 2]),  # max_connecting
+    st.booleans(),  # keeps_surplus
+    st.sampled_from([True, True, False]),  # plain
+    st.integers(0, 5),  # callers that are served at the beginning
+)
+
+
+def mostly(usual, *others):
+    """Draw what is usual about as often as all the others together, and first where it is shrunk."""
+    return st.sampled_from([*[usual] * max(len(others), 3), *others])
+
+
+RARELY = mostly(False, True)
+
+
+def needs(*places):
+    """Run a rule only where a connection is in one of these places."""
+    return precondition(lambda self: self.model.at(*places))
+
+
+def pick(which, items):
+    return items[which % len(items)]
+
+
+def as_limits(limits):
+    """Make what a pool accepts as `max_size` and `burst_limit` of any two numbers."""
+    max_size, above = limits
+    if max_size == 0:
+        return 0, max(above or 0, 1)
+    return max_size, None if above is None else max_size + above
+
+
+class LedgerMachine(Shell, RuleBasedStateMachine):
+    """Subclasses say which classes they are about."""
+
+    @initialize(pool=POOL)
+    def build(self, pool):
+        limits, max_waiting, max_connecting, keeps_surplus, plain, busy = pool
+        self.age = 0
+        self.begin(
+            as_limits(limits),
+            max_waiting=max_waiting,
+            max_connecting=max_connecting,
+            keeps_surplus=keeps_surplus,
+            plain=plain,
+        )
+        for _ in range(busy):
+            self.come(patient=True, closed=0)
+            self.all_goes_well(list)
+
+    @invariant()
+    def holds_after_each_event(self):
+        ledger, model = self.ledger, self.model
+        self.age += 1
+        self.now += 1
+        assert not (ledger.idle and model.live), "C3"
+        assert not model.must_open(), "somebody waits, there is room, and nobody opens"
+        if model.surplus_since is not None:
+            assert model.keeps_surplus, "C8"
+            assert model.held <= model.limit, "C8"
+            assert all(link.slot.idle_since >= link.rests for link in model.stack), "dated before it was surplus"
+
+    # Callers come.
+
+    @precondition(lambda self: len(self.model.line) < 4 and (self.model.links or not self.model.shut))
+    @rule(count=SOME, patient=mostly(True, False), closed=mostly(0, 1, 2))
+    def callers_come(self, count, patient, closed):
+        for _ in range(count):
+            self.come(patient=patient, closed=closed)
+
+    def come(self, *, patient, closed):
+        self.desk.closed = closed
+        lease = self.lease(None)
+        served = self.desk.run(lease.__aenter__())
+        link = self.model.take()
+        assert served == (link is not None)
+        if served:
+            assert lease._slot is link.slot, "C4"
+            link.lease = lease
+            self.compare()
+        else:
+            self.wait(patient=patient)
+
+    def wait(self, *, patient):
+        refusals = self.model.refusals(patient=patient)
+        refusal = self.ledger.refusal(patient=patient)
+        assert refusal in refusals
+        self.model.refuse(refusal)
+        self.compare()
+        if refusal is None:
+            caller = Caller(self.Waiter(Promise(), CONTEXT, self.now), self.now)
+            self.ledger.park(caller.waiter)
+            self.model.line.append(caller)
+            self.compare()
+            self.refill()
+
+    # Callers go.
+
+    @precondition(lambda self: self.served)
+    @rule(count=SOME)
+    def served_callers_go_on(self, count):
+        for caller in self.served[:count]:
+            accepted = self.ledger.accept(caller.waiter, caller.link.slot, self.now)
+            assert accepted == self.model.accept(caller, self.now)
+            self.compare()
+            if accepted:
+                caller.link.lease = self.lease(caller.link.slot)
+        del self.served[:count]
+
+    @precondition(lambda self: self.served)
+    @rule(which=WHICH, closed=RARELY)
+    def served_caller_was_cancelled_in_the_same_tick(self, which, closed):
+        caller = self.served.pop(which % len(self.served))
+        self.step_aside(caller, expected=False)
+        if caller.link.place != "gone":
+            self.offer(caller.link, closed=closed)
+
+    @precondition(lambda self: self.model.live)
+    @rule(which=WHICH, how=st.sampled_from(["timeout", "cancel", "cancel in this tick"]))
+    def waiting_caller_leaves(self, which, how):
+        caller = pick(which, self.model.live)
+        if how == "timeout":
+            self.run_out_of_time(caller)
+            return
+        caller.promise.cancel()
+        self.compare()
+        self.leaving.append(caller)
+        if how == "cancel":
+            self.cancelled_caller_takes_its_next_step(-1)
+
+    @precondition(lambda self: self.leaving)
+    @rule(which=WHICH)
+    def cancelled_caller_takes_its_next_step(self, which):
+        caller = self.leaving.pop(which % len(self.leaving))
+        self.step_aside(caller, expected=self.model.leave(caller))
+
+    def run_out_of_time(self, caller):
+        self.ledger.time_out(caller.waiter)
+        caller.promise.set_exception(TimeoutError())
+        self.model.leave(caller)
+        self.model.totals["timeouts"] += 1
+        self.compare()
+        self.step_aside(caller, expected=False)
+
+    def step_aside(self, caller, *, expected):
+        assert self.ledger.abandon(caller.waiter) == expected
+        self.compare()
+        assert not self.ledger.abandon(caller.waiter)
+        self.compare()
+
+    # Opens end.
+
+    @needs("opening")
+    @rule(which=WHICH, count=SOME, conn=CONNECTIONS, closed=RARELY)
+    def opens_succeed(self, which, count, conn, closed):
+        for _ in range(min(count, len(self.model.at("opening")))):
+            self.succeed(pick(which, self.model.at("opening")), conn, closed=closed)
+
+    def succeed(self, link, conn, *, closed):
+        self.ledger.opened(link.slot, conn())
+        self.model.totals["created"] += 1
+        self.compare()
+        self.offer(link, closed=closed)
+        self.refill()
+
+    @needs("opening", "handed")
+    @rule(conn=CONNECTIONS)
+    def all_goes_well(self, conn):
+        for link in self.model.at("opening"):
+            self.succeed(link, conn, closed=False)
+        self.served_callers_go_on(len(self.served))
+
+    @needs("opening")
+    @rule(which=WHICH, how=st.sampled_from(["failure", "cancelled by somebody outside", "timeout"]))
+    def open_fails(self, which, how):
+        link = pick(which, self.model.at("opening"))
+        if how == "failure":
+            self.ledger.open_failed(link.slot)
+            self.model.free(link)
+        elif how == "timeout":
+            self.ledger.break_off(link.slot)
+            link.place = "given up"
+        if how == "cancelled by somebody outside":
+            self.free(link)
+        else:
+            self.model.totals["create_failures"] += 1
+            self.compare()
+            self.fail_first(OSError())
+        self.refill()
+
+    @needs("given up")
+    @rule(which=WHICH, yielded=st.booleans())
+    def open_that_was_given_up_ends(self, which, yielded):
+        link = pick(which, self.model.at("given up"))
+        self.ledger.unwound(link.slot, yielded=yielded)
+        if yielded:
+            link.slot.conn = None
+            link.place = "closing"
+            self.model.totals["created"] += 1
+            self.model.closed["broken_off"] += 1
+        else:
+            self.model.free(link)
+        self.compare()
+        self.refill()
+
+    # Blocks and resets end.
+
+    @needs("in use")
+    @rule(which=WHICH, count=SOME, closed=RARELY)
+    def blocks_end(self, which, count, closed):
+        for _ in range(min(count, len(self.model.at("in use")))):
+            self.end_block(pick(which, self.model.at("in use")), closed=closed)
+
+    def end_block(self, link, *, closed):
+        self.model.release(link)
+        may_put_back = self.model.may_put_back(link)
+        put_back = self.desk.run(link.lease.__aexit__(None, None, None))
+        assert put_back == may_put_back
+        if put_back:
+            self.model.rest(link, self.now)
+            self.compare()
+        else:
+            self.offer(link, closed=closed)
+
+    @needs("in use")
+    @rule(which=WHICH, reusable=st.booleans(), closed=RARELY)
+    def block_ends_where_the_strategy_is_asked(self, which, reusable, closed):
+        link = pick(which, self.model.at("in use"))
+        self.model.release(link)
+        if not reusable:
+            self.doom(link, "dirty")
+        self.offer(link, closed=closed)
+
+    @needs("in use")
+    @rule(which=WHICH)
+    def block_ends_and_a_reset_begins(self, which):
+        link = pick(which, self.model.at("in use"))
+        self.model.release(link)
+        if link.doom or self.ledger.sheds:
+            self.place(link)
+        else:
+            self.ledger.begin_reset(link.slot)
+            link.place = "resetting"
+            self.compare()
+
+    @needs("resetting")
+    @rule(which=WHICH, failed=RARELY, closed=RARELY)
+    def reset_ends(self, which, failed, closed):
+        link = pick(which, self.model.at("resetting"))
+        if failed:
+            self.doom(link, "reset_failed")
+        self.offer(link, closed=closed)
+
+    @precondition(lambda self: self.age % 3 == 0 and self.model.at("in use", "handed", "idle"))
+    @rule(which=WHICH, times=SOME)
+    def connection_is_discarded(self, which, times):
+        conn = getattr(pick(which, self.model.at("in use") + self.model.links).slot, "conn", "not open yet")
+        for _ in range(times):
+            self.discard(conn)
+
+    def discard(self, conn):
+        same = [link for link in self.model.at("in use", "handed") if link.slot.conn is conn]
+        sound = [link for link in same if not link.doom]
+        assert self.ledger.discard(conn) == bool(same)
+        doomed = [link for link in sound if link.slot.doom == "discarded"]
+        assert len(doomed) == bool(sound), "each call is for one"
+        for link in doomed:
+            link.doom = "discarded"
+        self.compare()
+
+    @needs("closing")
+    @rule(count=SOME)
+    def closes_end(self, count):
+        for link in self.model.at("closing")[:count]:
+            self.free(link)
+            self.refill()
+
+    # Surplus and limits.
+
+    @precondition(lambda self: self.model.keeps_surplus and self.model.stack)
+    @rule(which=WHICH, late=st.sampled_from([0, 1, -1]))
+    def surplus_has_idled_long_enough(self, which, late):
+        self.retire(pick(which, self.model.stack).date + late)
+
+    @precondition(lambda self: self.age % 4 == 1)
+    @rule(limits=LIMITS)
+    def limits_change(self, limits):
+        limits = as_limits(limits)
+        self.ledger.set_limits(*limits)
+        self.model.max_size, self.model.burst_limit = limits
+        self.ceiling = max(self.model.limit, len(self.model.links))
+        self.compare()
+        if self.model.keeps_surplus:
+            assert self.ledger.date_idle(self.now) == self.model.date(self.model.stack, self.now)
+            self.compare()
+        self.retire(-math.inf if self.model.keeps_surplus else math.inf)
+        self.refill()
+
+    # The end.
+
+    @precondition(lambda self: self.age > 15 and self.age % 8 == 5 and not self.model.shut)
+    @rule()
+    def pool_is_closed(self):
+        waiters, slots = self.ledger.close()
+        callers, idle = self.model.close()
+        assert waiters == [caller.waiter for caller in callers]
+        assert slots == [link.slot for link in idle]
+        for caller in callers:
+            caller.promise.set_exception(RuntimeError())
+        self.compare()
+
+    @precondition(lambda self: self.model.shut and not self.model.links)
+    @rule(pool=POOL)
+    def another_pool_is_built(self, pool):
+        self.build(pool)
+
+    @precondition(lambda self: self.age > 15 and self.age % 8 == 2 and self.model.links)
+    @rule()
+    def event_loop_is_gone(self):
+        self.former_links += self.model.at("in use")
+        self.former_callers += self.served + self.leaving + self.model.live
+        self.served, self.leaving = [], []
+        assert self.ledger.forget() == [link.slot for link in self.model.forget()]
+        self.compare()
+
+    @precondition(lambda self: self.model.shut and self.model.at("in use", "handed"))
+    @rule()
+    def close_runs_out_of_time(self):
+        self.former_links += self.model.at("in use")
+        for link in self.model.at("in use", "handed"):
+            self.free(link, "pool_closed")
+
+    @precondition(lambda self: self.former_links)
+    @rule()
+    def block_ends_whose_connection_was_taken_away(self):
+        link = self.former_links.pop()
+        assert link.slot.state == "gone"
+        assert not self.desk.run(link.lease.__aexit__(None, None, None))
+        self.compare()
+
+    @precondition(lambda self: self.former_callers)
+    @rule()
+    def caller_of_the_former_loop_is_collected(self):
+        caller = self.former_callers.pop()
+        self.step_aside(caller, expected=False)
+        if caller.link is not None:
+            assert not self.ledger.accept(caller.waiter, caller.link.slot, self.now)
+            self.compare()
+
+
+def machine(kit):
+    """Make a machine about the classes of the modules of `kit`."""
+    about = {
+        "Ledger": kit.ledger.Ledger,
+        "Lease": kit.lease.Lease,
+        "Waiter": kit.queue.Waiter,
+        "sweep_at": kit.queue.SWEEP_AT,
+    }
+    return type("Machine", (LedgerMachine,), about)

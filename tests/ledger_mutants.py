@@ -1,0 +1,476 @@
+"""Small mistakes that one could make in the ledger, and how to load a ledger that has one.
+
+A mutant is a replacement in the source of a module. Its text has to be there, and once, or loading it fails: a mutant
+can't outlive the code that it is about.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from types import ModuleType, SimpleNamespace
+
+PACKAGE = "asyncio_connection_pool"
+COPY = "mutant_of_the_pool"
+MODULES = ("_stats", "_slot", "_queue", "_ledger", "_lease")
+"""What the state machine consists of, in the order of their imports."""
+
+SWEEP_SOON = ("_queue", "SWEEP_AT: Final = 32", "SWEEP_AT: Final = 0")
+"""With queues as short as the rule machine's, nothing would be swept else."""
+
+
+class OutdatedMutantError(AssertionError):
+    """The text that a mutant replaces is not in the source, or more than once."""
+
+
+def shipped():
+    """Give the state machine's modules as they are installed."""
+    modules = {name.lstrip("_"): importlib.import_module(f"{PACKAGE}.{name}") for name in MODULES}
+    return SimpleNamespace(**modules)
+
+
+def load(*changes):
+    """Load a copy of the state machine's modules, with changes to their source."""
+    sources = {name: _source(name) for name in MODULES}
+    for module, old, new in changes:
+        found = sources[module].count(old)
+        if found != 1:
+            raise OutdatedMutantError(f"{module} has this {found} times, not once:\n{old}")
+        sources[module] = sources[module].replace(old, new)
+    modules = {name: ModuleType(f"{COPY}.{name}") for name in MODULES}
+    sys.modules |= {module.__name__: module for module in modules.values()}
+    try:
+        for name, module in modules.items():
+            exec(compile(_redirect(sources[name]), f"<mutant of {name}>", "exec"), vars(module))
+    finally:
+        for module in modules.values():
+            del sys.modules[module.__name__]
+    return SimpleNamespace(**{name.lstrip("_"): module for name, module in modules.items()})
+
+
+def _source(name):
+    return importlib.util.find_spec(f"{PACKAGE}.{name}").loader.get_source(f"{PACKAGE}.{name}")
+
+
+def _redirect(source):
+    for name in MODULES:
+        source = source.replace(f"from {PACKAGE}.{name} import", f"from {COPY}.{name} import")
+    return source
+
+
+IN_LEDGER = {
+    # The limit (C1).
+    "one connection too many is opened": (
+        "self.limit - len(self.slots)",
+        "self.limit - len(self.slots) + 1",
+    ),
+    "one connection too few is opened": (
+        "self.limit - len(self.slots)",
+        "self.limit - len(self.slots) - 1",
+    ),
+    "what is closing does not count": (
+        "self.limit - len(self.slots)",
+        "self.limit - self.held",
+    ),
+    "the burst limit is ignored": (
+        "self.limit = max_size if burst_limit is None else burst_limit",
+        "self.limit = max_size",
+    ),
+    "a close frees its slot when it begins": (
+        "self.move(slot, CLOSING)\n        self.totals.closed[reason] += 1",
+        "self.move(slot, GONE)\n        self.totals.closed[reason] += 1",
+    ),
+    "an open that is given up frees its slot at once": (
+        "self.move(slot, CLOSING)\n        self.broken_off += 1",
+        "self.move(slot, GONE)\n        self.broken_off += 1",
+    ),
+    "what is above a lowered limit is handed on": (
+        "if slot.doom or self.held > self.limit:",
+        "if slot.doom:",
+    ),
+    "what is at the limit is closed": (
+        "if slot.doom or self.held > self.limit:",
+        "if slot.doom or self.held >= self.limit:",
+    ),
+    # Callers who wait.
+    "the longest queue is one shorter than max_waiting": (
+        "uncovered > self.max_waiting",
+        "uncovered >= self.max_waiting",
+    ),
+    "the longest queue is one longer than max_waiting": (
+        "uncovered > self.max_waiting",
+        "uncovered > self.max_waiting + 1",
+    ),
+    "max_waiting counts callers for whom something is being opened": (
+        "self.queue.length + 1 - self.opening -",
+        "self.queue.length + 1 -",
+    ),
+    "a closed pool takes callers": (
+        "        self.shut = True\n",
+        "",
+    ),
+    "a timeout of 0 is not counted": (
+        'self.totals.timeouts += 1\n            return "not now"',
+        'return "not now"',
+    ),
+    "a rejection is not counted": (
+        "            self.totals.rejections += 1\n",
+        "",
+    ),
+    "a timeout in the queue is not counted": (
+        "self.totals.timeouts += self.queue.remove(waiter)",
+        "self.queue.remove(waiter)",
+    ),
+    "a caller whose connection is gone counts as served": (
+        "        if not slot.handed:\n            return False\n",
+        "",
+    ),
+    "a hand-over is never settled": (
+        "        self.handed -= slot.handed\n",
+        "",
+    ),
+    "a hand-over in vain is not settled when it is placed again": (
+        "        self._unhand(slot)\n        if slot.doom",
+        "        if slot.doom",
+    ),
+    "a hand-over is not settled when its connection goes": (
+        "        self._unhand(slot)\n        self.move(slot, GONE)",
+        "        self.move(slot, GONE)",
+    ),
+    "a connection stays fresh in the hands of a caller": (
+        "fresh=slot.fresh)\n        slot.fresh = False\n",
+        "fresh=slot.fresh)\n",
+    ),
+    "a connection stays fresh on the stack": (
+        "slot.fresh = False\n        self.idle.append(slot)",
+        "self.idle.append(slot)",
+    ),
+    "a closed idle connection counts as an acquisition": (
+        "self.at_once -= 1",
+        "pass",
+    ),
+    # Opens.
+    "opens that were given up do not count to max_connecting": (
+        "self.max_connecting - self.opening - self.broken_off",
+        "self.max_connecting - self.opening",
+    ),
+    "an open that is given up is not remembered": (
+        "        self.broken_off += 1\n",
+        "",
+    ),
+    "an open that was given up is remembered for ever": (
+        "        self.broken_off -= 1\n",
+        "",
+    ),
+    "each caller has an open of its own, whatever is in flight": (
+        "if self.queue.length <= self.opening or",
+        "if not self.queue.length or",
+    ),
+    "one open is started too many": (
+        "if self.queue.length <= self.opening or",
+        "if self.queue.length < self.opening or",
+    ),
+    "one open is started too few": (
+        "if self.queue.length <= self.opening or",
+        "if self.queue.length <= self.opening + 1 or",
+    ),
+    "what was opened is not counted": (
+        "slot.conn = conn\n        self.totals.created += 1",
+        "slot.conn = conn",
+    ),
+    "a failed open is not counted": (
+        "        self.totals.create_failures += 1\n        self.free(slot)",
+        "        self.free(slot)",
+    ),
+    "a failed open keeps its slot": (
+        "        self.totals.create_failures += 1\n        self.free(slot)",
+        "        self.totals.create_failures += 1",
+    ),
+    "an open that was given up and failed keeps its slot": (
+        "        else:\n            self.free(slot)\n",
+        "",
+    ),
+    "what a given up open has yielded is not counted": (
+        '            self.totals.closed["broken_off"] += 1\n',
+        "",
+    ),
+    # Places.
+    "a doomed connection is used again": (
+        "if slot.doom or self.held > self.limit:",
+        "if self.held > self.limit:",
+    ),
+    "surplus is closed although somebody waits": (
+        "if slot.doom or self.held > self.limit:",
+        "if slot.doom or self.held > self.max_size:",
+    ),
+    "surplus begins one too early": (
+        "if self.held > self.max_size and not self.keeps_surplus",
+        "if self.held >= self.max_size and not self.keeps_surplus",
+    ),
+    "surplus begins one too late": (
+        "if self.held > self.max_size and not self.keeps_surplus",
+        "if self.held > self.max_size + 1 and not self.keeps_surplus",
+    ),
+    "surplus is closed at once whatever the delay": (
+        "if self.held > self.max_size and not self.keeps_surplus",
+        "if self.held > self.max_size",
+    ),
+    "the idle connections are a queue": (
+        "self.idle.append(slot)",
+        "self.idle.insert(0, slot)",
+    ),
+    "all are laid by, whatever a strategy wants to do first": (
+        "max_size if self.plain else -1",
+        "max_size",
+    ),
+    "what is above max_size is laid by": (
+        "max_size if self.plain else -1",
+        "self.limit if self.plain else -1",
+    ),
+    # The end of a connection.
+    "the last reason to close counts": (
+        "        slot.doom = slot.doom or reason\n",
+        "        slot.doom = reason\n",
+    ),
+    "an equal connection is discarded": (
+        "slot.conn is conn",
+        "slot.conn == conn",
+    ),
+    "an idle connection is discarded": (
+        " and slot not in idle",
+        "",
+    ),
+    "one discard dooms all that are the same object": (
+        "                    return True\n                found = True",
+        "                found = True",
+    ),
+    "a second discard of the same connection fails": (
+        "                found = True\n",
+        "",
+    ),
+    "surplus is not cleaned, though it will be closed": (
+        "kept = self.held <= self.max_size or",
+        "kept = self.held < self.max_size or",
+    ),
+    "what somebody waits for is shed": (
+        "return not (kept or self.queue.length)",
+        "return not kept",
+    ),
+    "the wrong end of the stack is dated": (
+        "self.idle[-1:]",
+        "self.idle[:1]",
+    ),
+    "all idle connections are dated anew at each return": (
+        "self.idle[-1:]",
+        "self.idle",
+    ),
+    "surplus is as old as the connection that was used last": (
+        "self.idle[0].idle_since",
+        "self.idle[-1].idle_since",
+    ),
+    "an idle connection is surplus at max_size": (
+        "if self.held <= self.max_size or not self.idle",
+        "if self.held < self.max_size or not self.idle",
+    ),
+    "the connection that was used last is retired": (
+        "self.idle.pop(0)",
+        "self.idle.pop()",
+    ),
+    "surplus is retired too late": (
+        "idle_since > since",
+        "idle_since >= since",
+    ),
+    "surplus is retired before its time": (
+        "idle_since > since",
+        "idle_since > since + 1",
+    ),
+    "surplus above the limit waits for its time": (
+        " and self.held <= self.limit)",
+        ")",
+    ),
+    "a close is not counted": (
+        "        self.totals.closed[reason] += 1\n        return reason",
+        "        return reason",
+    ),
+    "a slot is freed twice": (
+        "        if slot.state is GONE:\n            return\n",
+        "",
+    ),
+    "what was taken away from its holder is laid by when that ends": (
+        '        slot.doom = slot.doom or reason or "forgotten"\n',
+        "",
+    ),
+    # The end of a pool.
+    "connections in use survive the end of their pool": (
+        '            slot.doom = slot.doom or "pool_closed"\n',
+        "            pass\n",
+    ),
+    "idle connections are closed and not counted": (
+        '        for slot in idle:\n            self.begin_close(slot, "pool_closed")\n',
+        "",
+    ),
+    "idle connections stay on the stack of a closed pool": (
+        "        idle = self.idle.copy()\n        self.idle.clear()\n",
+        "        idle = self.idle.copy()\n",
+    ),
+    "what was closing is closed again when it is forgotten": (
+        "slot.state not in (OPENING, CLOSING)",
+        "slot.state is not OPENING",
+    ),
+    "what was opening counts as closed when it is forgotten": (
+        "slot.state not in (OPENING, CLOSING)",
+        "slot.state is not CLOSING",
+    ),
+    "callers of the former loop are not forgotten": (
+        "        self.queue.clear()\n",
+        "",
+    ),
+    "opens that the former loop gave up are not forgotten": (
+        "        self.queue.clear()\n        self.broken_off = 0\n",
+        "        self.queue.clear()\n",
+    ),
+}
+
+IN_QUEUE = {
+    "the caller that came last is served first": (
+        "self._entries.popleft()",
+        "self._entries.pop()",
+    ),
+    "a caller jumps the queue": (
+        "self._entries.append(waiter)",
+        "self._entries.appendleft(waiter)",
+    ),
+    "a cancelled caller is served": (
+        "if not waiter.future.done():",
+        "if waiter:",
+    ),
+    "a caller that left is served": (
+        "            if waiter.queued:\n",
+        "            if waiter:\n",
+    ),
+    "who is served counts as waiting": (
+        "                self.length -= 1\n                if",
+        "                if",
+    ),
+    "who left counts as waiting": (
+        "        self.length -= 1\n        self._sweep()",
+        "        self._sweep()",
+    ),
+    "a caller leaves twice": (
+        "        if not waiter.queued:\n            return False\n",
+        "",
+    ),
+    "who is served can leave": (
+        "                waiter.queued = False\n                self.length",
+        "                self.length",
+    ),
+    "who left is never swept out": (
+        "> 2 * self.length + SWEEP_AT",
+        "> 20 * self.length + 20 * SWEEP_AT",
+    ),
+    "who left is swept out by a leave only": (
+        "                    self._sweep()\n                    return waiter",
+        "                    return waiter",
+    ),
+    "who waits is swept out": (
+        "for waiter in self._entries if waiter.queued])",
+        "for waiter in self._entries if not waiter.queued])",
+    ),
+    "an open is on behalf of the caller that came last": (
+        "            waiter = self._uncovered.popleft()\n",
+        "            waiter = self._uncovered.pop()\n",
+    ),
+    "each open is on behalf of the first caller": (
+        "        while self._uncovered:\n",
+        "        while False:\n",
+    ),
+    "who was opened for once is not opened for again": (
+        "return next((waiter for waiter in self._entries if waiter.live), None)",
+        "return None",
+    ),
+    "who is served is remembered as one to open for": (
+        "                self._uncovered.popleft()\n",
+        "                pass\n",
+    ),
+    "who left is remembered as one to open for": (
+        "            self._uncovered = deque([waiter for waiter in self._uncovered if waiter.queued])\n",
+        "",
+    ),
+    "an open is on behalf of a caller that was cancelled": (
+        "return self.queued and not self.future.done()",
+        "return self.queued",
+    ),
+    "callers of the former loop are in the queue as far as they know": (
+        "        for waiter in self._entries:\n            waiter.queued = False\n",
+        "",
+    ),
+}
+
+IN_SLOT = {
+    "what is closing is held": (
+        "            self.closing += by\n            return\n",
+        "            self.closing += by\n",
+    ),
+    "what is opening is in use": (
+        "- len(self.idle) - self.opening - self.resetting",
+        "- len(self.idle) - self.resetting",
+    ),
+    "what is being reset is in use": (
+        "- len(self.idle) - self.opening - self.resetting",
+        "- len(self.idle) - self.opening",
+    ),
+    "a slot that is free is kept": (
+        "            del self.slots[slot]\n",
+        "            pass\n",
+    ),
+    "a slot is counted where it goes and not where it comes from": (
+        "        self._count(slot.state, -1)\n",
+        "",
+    ),
+}
+
+IN_LEASE = {
+    "the connection that was used longest ago is taken": (
+        "idle.pop()",
+        "idle.pop(0)",
+    ),
+    "who is served at once is not counted": (
+        "ledger.at_once += 1",
+        "ledger.at_once += 0",
+    ),
+    "a returned connection is laid by though somebody waits": (
+        "(ledger.queue.length or slot.doom or",
+        "(slot.doom or",
+    ),
+    "a discarded connection is laid by": (
+        "or slot.doom or",
+        "or",
+    ),
+    "surplus is laid by": (
+        "ledger.held > ledger.kept",
+        "ledger.held > ledger.kept + 1",
+    ),
+    "the last that may be laid by is not": (
+        "ledger.held > ledger.kept",
+        "ledger.held >= ledger.kept",
+    ),
+}
+
+IN_STATS = {
+    "a wait for what was returned counts as one for an open": (
+        "if fresh:",
+        "if True:",
+    ),
+    "the longest wait is the last": (
+        "max(self.wait_seconds_max, waited)",
+        "waited",
+    ),
+    "what was released is not reckoned from all acquisitions": (
+        "at_once + self.acquired_after_waiting + self.acquired_after_opening\n        return totals",
+        "at_once + self.acquired_after_waiting\n        return totals",
+    ),
+}
+
+BY_MODULE = {"_ledger": IN_LEDGER, "_queue": IN_QUEUE, "_slot": IN_SLOT, "_lease": IN_LEASE, "_stats": IN_STATS}
+MUTANTS = {name: (module, *change) for module, changes in BY_MODULE.items() for name, change in changes.items()}
