@@ -36,9 +36,7 @@ class Soak:
         self.chance = random.Random(seed)
         kind = FullFakeStrategy if self.chance.random() < 0.5 else Server
         scripts = {"reset": self.script()} if kind is FullFakeStrategy else {}
-        self.server = kind(
-            create=self.script(), close=self.script(failing=0.05), validate=self.script(), **scripts
-        )
+        self.server = kind(create=self.script(), close=self.script(failing=0.05), validate=self.script(), **scripts)
         extra = {"acquire_timeout": 2, "connect_timeout": 1, "close_timeout": 1, "max_connecting": 2, "max_waiting": 6}
         chosen = {name: value for name, value in extra.items() if self.chance.random() < 0.3}
         self.pool = ConnectionPool(strategy=self.server, max_size=3, burst_limit=5, **options, **chosen)
@@ -119,7 +117,6 @@ class Soak:
         assert not self.server.creating
         assert not tasks() + timers(), "C13"
         assert not self.pool._ledger.slots
-
 
     def judge_rest(self):
         idle = self.pool.stats().idle

@@ -1,4 +1,4 @@
-"""`max_lifetime`: a connection is retired in the last fifth of its lifetime, wherever it is then, and nobody meets it later."""
+"""`max_lifetime`: a connection is retired in the last fifth of its lifetime, and nobody meets it later."""
 
 from __future__ import annotations
 

@@ -186,13 +186,17 @@ async def test_c13_there_is_one_timer_and_no_task_until_then():
 
 @virtual
 async def test_c13_a_pool_that_nobody_references_is_collected_though_the_timer_is_armed():
-    pool = await pool_without_server(Server(create=refused(1)))
-    await settle()
-    assert len(timers()) == 1
-    gone = weakref.ref(pool)
-    with pytest.warns(ResourceWarning, match="not closed"):
+    async def forgotten():
+        pool = await pool_without_server(Server(create=refused(1)))
+        await settle()
+        assert len(timers()) == 1
+        gone = weakref.ref(pool)
         del pool
         gc.collect()
+        return gone
+
+    with pytest.warns(ResourceWarning, match="not closed"):
+        gone = await forgotten()
     assert gone() is None
     await asyncio.sleep(60)
     assert not tasks() + timers()

@@ -10,7 +10,7 @@ from ageing import Server, now, tasks, timers
 from asyncio_connection_pool import ConnectionPool, PoolClosedError, PoolTimeoutError
 from asyncio_connection_pool.testing import NEVER, FakeStrategy, FullFakeStrategy
 from oracle import check, check_settled
-from scenarios import Halt, callers, hold, idle, leave_all, outcome, settle, step, use, virtual
+from scenarios import Halt, callers, hold, idle, leave_all, settle, step, use, virtual
 from sweeping_fakes import failing
 
 
