@@ -95,6 +95,7 @@ class Binding(Generic[Conn]):
         for waiter in waiters:
             waiter.future.set_exception(_errors.pool_closed(stats))
         self._supply.cancel()
+        self._tasks.look()
         for slot in idle:
             self._closing.begin(slot, self._supply.refill)
 
@@ -127,5 +128,4 @@ class Binding(Generic[Conn]):
 
     def _forget(self) -> list[Slot[Conn]]:
         self._holders.clear()
-        self._ledger.allowance = None
         return self._ledger.forget()

@@ -101,7 +101,7 @@ class Checkout(Generic[Conn]):
         self._ledger.park(waiter)
         try:
             self._supply.refill()
-            if self._holders is not None and self._holders.park():
+            if self._holders is not None and self._holders.park(waiter):
                 raise _errors.deadlock(self._ledger.stats(), self._holders.describe(loop.time()))
         except BaseException as exc:
             self.abandon(waiter, exc)
@@ -120,7 +120,10 @@ class Checkout(Generic[Conn]):
         """Describe a wait of `seconds`: were there opens enough for all who wait?"""
         stats = self._ledger.stats()
         stage: Stage = "waiting"
-        if stats.opening + stats.validating >= stats.waiting > 0:
+        recovering = self._ledger.allowance is not None and stats.limit > stats.size
+        if recovering:
+            stage = "opening"
+        elif stats.opening + stats.validating >= stats.waiting > 0:
             stage = "opening" if stats.opening else "validating"
         return _errors.pool_timeout(stats, seconds, stage, self._supply.last_failure, self._who_holds())
 
@@ -128,7 +131,7 @@ class Checkout(Generic[Conn]):
         now = self._loop.time()
         if self._holders is not None:
             return f"; held by {self._holders.describe(now)}"
-        ages = [f"{'over ' * older}{age:.3g} s" for age, older in self._ledger.held_for(now)[:LONGEST]]
+        ages = [f"{'over ' * older}{age:.3g} s" for age, older in self._ledger.held_for(now, LONGEST)]
         return f"; held longest: {', '.join(ages)} (track_holders=True tells by whom)" if ages else ""
 
     def _time_out(self, waiter: Waiter, seconds: float) -> None:

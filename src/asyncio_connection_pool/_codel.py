@@ -10,8 +10,8 @@ class CoDel:
     """A queue policy that looks at nothing but how long callers have waited.
 
     After an interval in which every hand-over had waited longer than the target, callers
-    that have waited over twice the target are refused when their turn comes, until one is
-    served within the target. So the queue stays short in time, however long the overload,
+    that have waited over twice the target are refused when their turn comes, until nobody
+    had to be refused for an interval. So the queue stays short in time, however long the overload,
     and who is served is served soon. After "controlled delay" by Nichols and Jacobson
     (RFC 8289), in the form that servers use for requests.
 
@@ -46,21 +46,42 @@ class Overload:
         """Begin without overload."""
         self.policy = policy
         self.overloaded = False
-        self._since: float | None = None
+        self._long_since: float | None = None
         """When the waits began to be long."""
+        self._refused_at = 0.0
+        """When a caller was last refused, or the overload began."""
+        self._at_once = 0
 
     def relax(self) -> None:
-        """Take note of a connection that nobody waited for."""
-        self.overloaded = False
-        self._since = None
+        """Take note of somebody who did not have to wait."""
+        self._long_since = None
 
-    def refuses(self, waited: float, now: float) -> bool:
-        """Take note of a caller whose turn it is, and say whether it has waited too long."""
+    def refuses(self, waited: float, now: float, at_once: int) -> bool:
+        """Take note of a caller whose turn it is, and say whether it has waited too long.
+
+        Args:
+            waited: Its seconds in the queue.
+            now: The time.
+            at_once: How many were ever served without a wait; one more than last time, and waits are not long.
+        """
+        self._look_for_the_end(now, at_once)
         if waited <= self.policy.target:
             self.relax()
             return False
-        if self._since is None:
-            self._since = now
-        elif now - self._since >= self.policy.interval:
+        if self._long_since is None:
+            self._long_since = now
+        elif not self.overloaded and now - self._long_since >= self.policy.interval:
             self.overloaded = True
-        return self.overloaded and waited > 2 * self.policy.target
+            self._refused_at = now
+        if not self.overloaded or waited <= 2 * self.policy.target:
+            return False
+        self._refused_at = now
+        return True
+
+    def _look_for_the_end(self, now: float, at_once: int) -> None:
+        if at_once != self._at_once:
+            self._at_once = at_once
+            self.relax()
+        if self.overloaded and now - self._refused_at >= self.policy.interval:
+            self.overloaded = False
+            self.relax()

@@ -7,6 +7,7 @@ import sys
 import traceback
 from asyncio import Task, current_task
 from collections import Counter
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from asyncio_connection_pool._ledger import Ledger
+    from asyncio_connection_pool._queue import Waiter
     from asyncio_connection_pool._slot import Slot
 
 Conn = TypeVar("Conn")
@@ -21,19 +23,20 @@ log = logging.getLogger("asyncio_connection_pool")
 
 OURS: Final = (__name__.partition(".")[0], "contextlib")
 """Modules that stand between a user's line and the pool."""
+NAMED: Final = 3
+"""Holders that a message names."""
 
 
 class Holder:
     """One task that holds a connection."""
 
-    __slots__ = ("line", "since", "task", "told")
+    __slots__ = ("line", "since", "task")
 
     def __init__(self, task: Task[Any] | None, line: str, since: float) -> None:
-        """Begin as one that nobody was told of."""
+        """Begin."""
         self.task = task
         self.line = line
         self.since = since
-        self.told = False
 
     def describe(self, now: float) -> str:
         """Say who it is, for how long it holds, and where it took the connection."""
@@ -49,14 +52,18 @@ class Holders(Generic[Conn]):
         self._ledger = ledger
         self._leak_threshold = leak_threshold
         self._holders: dict[Slot[Conn], Holder] = {}
+        self._untold: dict[Slot[Conn], Holder] = {}
+        """Those of whom the log was not told."""
         self._held_by: Counter[Task[Any] | None] = Counter()
-        self._waiting: set[Task[Any] | None] = set()
+        self._waiting: dict[Task[Any] | None, Waiter] = {}
 
     def enter(self, slot: Slot[Conn], line: str, now: float) -> None:
         """Remember that the running task has taken a connection."""
         holder = Holder(current_task(), line, now)
         self._holders[slot] = holder
         self._held_by[holder.task] += 1
+        if self._leak_threshold is not None:
+            self._untold[slot] = holder
 
     def leave(self, slot: Slot[Conn], now: float) -> None:
         """Forget a holder, and tell of it if it was said to leak."""
@@ -66,33 +73,37 @@ class Holders(Generic[Conn]):
         self._held_by[holder.task] -= 1
         if not self._held_by[holder.task]:
             del self._held_by[holder.task]
-        if holder.told:
+        if self._untold.pop(slot, None) is None and self._leak_threshold is not None:
             log.warning("pool %r: back after all: %s", self._ledger.name, holder.describe(now))
 
-    def park(self) -> bool:
+    def park(self, waiter: Waiter) -> bool:
         """Remember that the running task waits, and say whether it waits in vain.
 
-        It does if every connection is held by tasks that themselves wait for this pool, and none is on its way.
+        It does if it holds a connection itself, every other is held by tasks that wait for this pool too, and
+        none is on its way or could be opened.
         """
-        self._waiting.add(current_task())
+        task = current_task()
+        self._waiting[task] = waiter
         ledger = self._ledger
         coming = ledger.supply + ledger.resetting + ledger.closing + ledger.handed
-        if coming or ledger.room > 0 or not ledger.in_use:
+        if not self._held_by.get(task) or coming or ledger.limit > len(ledger.slots):
             return False
-        stuck = sum(self._held_by[task] for task in self._waiting)
-        return stuck >= ledger.in_use
+        return all(task in self._waiting and self._waiting[task].live for task in self._held_by)
 
     def unpark(self, task: Task[Any] | None) -> None:
         """Forget that a task waits, if it does."""
-        self._waiting.discard(task)
+        self._waiting.pop(task, None)
 
     def describe(self, now: float) -> str:
-        """Say who they are, those that hold longest first."""
-        return "; ".join(holder.describe(now) for holder in self._holders.values())
+        """Say who they are, those that hold longest first, and how many more there are."""
+        first = [holder.describe(now) for holder in islice(self._holders.values(), NAMED)]
+        more = len(self._holders) - len(first)
+        return "; ".join([*first, *([f"and {more} more"] if more else [])])
 
     def clear(self) -> None:
         """Forget everybody: their event loop is gone."""
         self._holders.clear()
+        self._untold.clear()
         self._held_by.clear()
         self._waiting.clear()
 
@@ -101,28 +112,31 @@ class Holders(Generic[Conn]):
     @property
     def leak_due(self) -> float | None:
         """When the next connection will have been held for too long."""
-        if self._leak_threshold is None:
-            return None
-        untold = (holder for holder in self._holders.values() if not holder.told)
-        first = next(untold, None)
-        return None if first is None else first.since + self._leak_threshold
+        first = next(iter(self._untold.values()), None)
+        return None if first is None or self._leak_threshold is None else first.since + self._leak_threshold
 
     def tell_leaks(self, now: float) -> None:
         """Tell the log, once, of each connection that is held for too long."""
         while (due := self.leak_due) is not None and due <= now:
-            holder = next(holder for holder in self._holders.values() if not holder.told)
-            holder.told = True
-            stack = "".join(_stack(holder.task))
-            log.warning("pool %r: a connection may have leaked: %s\n%s", self._ledger.name, holder.describe(now), stack)
+            holder = self._untold.pop(next(iter(self._untold)))
+            what = f"a connection may have leaked: {holder.describe(now)}"
+            log.warning("pool %r: %s\n%s", self._ledger.name, what, "".join(_stack(holder.task)))
 
 
 def _stack(task: Task[Any] | None) -> Iterator[str]:
+    """Format the lines at which a task stands, from the outermost coroutine to the innermost."""
     if task is None or task.done():
         yield "its task has ended\n"
         return
     yield "its task stands at\n"
-    for frame in task.get_stack():
+    stands: Any = task.get_coro()
+    while (frame := _first(stands, "cr_frame", "gi_frame", "ag_frame")) is not None:
         yield from traceback.format_list(traceback.extract_stack(frame, limit=1))
+        stands = _first(stands, "cr_await", "gi_yieldfrom", "ag_await")
+
+
+def _first(thing: Any, *names: str) -> Any:
+    return next((getattr(thing, name) for name in names if getattr(thing, name, None) is not None), None)
 
 
 def line_of_caller() -> str:

@@ -53,6 +53,7 @@ cancelled again. *A lock*: all of the above is one step long: there is nothing t
 
 from __future__ import annotations
 
+from heapq import nlargest
 from typing import Final, Literal, TypeVar
 
 from asyncio_connection_pool._codel import CoDel, Overload
@@ -179,7 +180,7 @@ class Ledger(Retirement[Conn]):
                 waiter = self.queue.cover()
                 if waiter is not None:
                     return self.add(), waiter
-        return (self.add(), None) if self.fills and self.lacks else None
+        return (self.add(), None) if self.lacks and not self.paused else None
 
     def opened(self, slot: Slot[Conn], conn: Conn) -> None:
         """Book the connection that an open has yielded; `place` is next."""
@@ -209,7 +210,7 @@ class Ledger(Retirement[Conn]):
     def _next_in_time(self, overload: Overload, now: float) -> Waiter | None:
         """Take the next caller out of the queue that has not waited too long."""
         while (waiter := self.next_waiter()) is not None:
-            if not overload.refuses(now - waiter.since, now):
+            if not overload.refuses(now - waiter.since, now, self.at_once):
                 return waiter
             if overload.policy.observe:
                 self.totals.would_be_rejections += 1
@@ -280,19 +281,23 @@ class Ledger(Retirement[Conn]):
             self.free(slot, "forgotten" if counts else None)
         self.idle.clear()
         self.queue.clear()
+        self.paused = False
+        self.allowance = None
+        self._overload = None if self.queue_policy is None else Overload(self.queue_policy)
         self.broken_off = 0
         return [slot for slot in slots if hasattr(slot, "conn")]
 
-    def held_for(self, now: float) -> list[tuple[float, bool]]:
-        """Say for how many seconds the connections in use are held, the longest first.
+    def held_for(self, now: float, most: int) -> list[tuple[float, bool]]:
+        """Say for how many seconds connections are held, the longest first, while there is a queue.
 
         Since the queue came to be nothing was taken from the idle stack, so what was handed over since
         is dated. The rest was taken before: then the flag is true, and it is held for longer.
         """
-        idle = set(self.idle)
-        in_use = (slot for slot in self.slots if slot.state is READY and not slot.handed and slot not in idle)
-        ages = [(now - max(slot.taken_at, self.queue_since), slot.taken_at < self.queue_since) for slot in in_use]
-        return sorted(ages, reverse=True)
+        if not self.queue.length or self.idle:
+            return []
+        in_use = (slot for slot in self.slots if slot.state is READY and not slot.handed)
+        ages = ((now - max(slot.taken_at, self.queue_since), slot.taken_at < self.queue_since) for slot in in_use)
+        return nlargest(most, ages)
 
     def stats(self) -> PoolStats:
         """Take a snapshot, in constant time."""

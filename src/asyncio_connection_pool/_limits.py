@@ -34,6 +34,10 @@ class Limits(Slots[Conn]):
         """Opens that may run at once while a server recovers; None: any number."""
         self.fills = False
         """Whether connections are opened that nobody waits for, up to `min_size`."""
+        self.paused = False
+        """Whether that has to wait, since the last one failed."""
+        self.changed_at = 0.0
+        """When the limits were last changed, on the clock of the event loop."""
         self._plain = plain and not policies.looks_at_exit
         self.set_limits(max_size, burst_limit)
 
@@ -44,6 +48,10 @@ class Limits(Slots[Conn]):
         self.limit = max_size if burst_limit is None else burst_limit
         self.kept = max_size if self._plain else -1
         """With no more held than this, what is returned is simply laid by."""
+
+    def limits_changed(self, now: float) -> None:
+        """Have what is surplus be so from now on."""
+        self.changed_at = now
 
     @property
     def supply(self) -> int:
@@ -61,8 +69,8 @@ class Limits(Slots[Conn]):
 
     @property
     def lacks(self) -> bool:
-        """Whether there are fewer connections than `min_size`."""
-        return self.held < self.policies.min_size
+        """Whether there are fewer connections than `min_size`, and there should not be."""
+        return self.fills and self.held < self.policies.min_size
 
     @property
     def full(self) -> bool:
@@ -89,7 +97,7 @@ class Limits(Slots[Conn]):
         """When the surplus connection that was used longest ago is to be closed."""
         if self.held <= self.max_size or not self.idle:
             return None
-        return self.idle[0].idle_since + self.policies.shrink_delay
+        return max(self.idle[0].idle_since, self.changed_at) + self.policies.shrink_delay
 
     @property
     def idle_due(self) -> float | None:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 import weakref
 from collections.abc import Iterator
-from heapq import heapify, heappop, heappush
-from itertools import count
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
-from asyncio_connection_pool._slot import CLOSING, GONE, OPENING
+from asyncio_connection_pool._lifetimes import Lifetimes
+from asyncio_connection_pool._slot import CLOSING, OPENING
 
 if TYPE_CHECKING:
     import asyncio
@@ -18,15 +17,17 @@ if TYPE_CHECKING:
     from asyncio_connection_pool._ledger import Ledger
     from asyncio_connection_pool._outage import Recovery
     from asyncio_connection_pool._slot import Slot
+    from asyncio_connection_pool._stats import CloseReason
 
 Conn = TypeVar("Conn")
 
 JITTER: Final = 0.2
 """A lifetime is shorter by up to this part of it, so that connections of one age don't go together."""
+GOLDEN: Final = 0.6180339887498949
+"""Steps of this part of a circle leave no crowd: lifetimes are spread better than by chance."""
 FIRST_RETRY: Final = 1.0
 LAST_RETRY: Final = 30.0
 """Seconds between attempts to fill a pool up to `min_size`, while they fail: doubled from the first to the last."""
-SWEEP_AT: Final = 32
 
 
 class Keeper(Protocol):
@@ -63,9 +64,9 @@ class Maintenance(Generic[Conn]):
         self._keeper = weakref.ref(keeper)
         self._timer: asyncio.TimerHandle | None = None
         self._armed = math.inf
-        self._ends: list[tuple[float, int, Slot[Conn]]] = []
-        """A heap: when which connection is to be retired."""
-        self._numbers = count()
+        self._lifetimes: Lifetimes[Conn] = Lifetimes()
+        self._spread = 0.0
+        """Where in the circle of jitter the last lifetime was; it begins anywhere."""
         self._failures = 0
         self._retry_at = math.inf
 
@@ -78,27 +79,32 @@ class Maintenance(Generic[Conn]):
             most = self._ledger.max_connecting
             self._recovery.succeeded(self._ledger.limit if most is None else min(most, self._ledger.limit))
             self._ledger.allowance = self._recovery.allowance
+        elif self._ledger.paused:
+            self._retry()
         lifetime = self._ledger.policies.max_lifetime
         if lifetime is not None:
-            self._end(slot, self._loop.time() + lifetime * (1 - JITTER * _random()), "expired")
+            self._spread = ((self._spread or _random()) + GOLDEN) % 1
+            self._end(slot, self._loop.time() + lifetime * (1 - JITTER * self._spread), "expired")
             self.arm()
 
     def failed(self) -> bool:
         """Wait before connections that nobody waits for, or any at all, are opened again.
 
         Returns:
-            Whether the wait begins with this failure.
+            Whether the wait begins with this failure: those that fail together are one step.
         """
-        if self._recovery is None:
-            wait = min(LAST_RETRY, FIRST_RETRY * 2**self._failures) * (1 - _random() / 2)
-            self._failures = min(self._failures + 1, 10)
-            self._ledger.fills = False
-        else:
+        if self._recovery is not None:
             longest = self._recovery.failed()
             if longest is None:
                 return False
             wait = longest * _random()
             self._ledger.allowance = 0
+        elif self._ledger.lacks and not self._ledger.paused:
+            wait = min(LAST_RETRY, FIRST_RETRY * 2**self._failures) * (1 - _random() / 2)
+            self._failures = min(self._failures + 1, 10)
+            self._ledger.paused = True
+        else:
+            return False
         self._retry_at = self._loop.time() + wait
         self.arm()
         return True
@@ -107,34 +113,33 @@ class Maintenance(Generic[Conn]):
         """Look after a connection that has just become idle."""
         policies = self._ledger.policies
         if policies.dates or (policies.shrink_delay and self._ledger.surplus_due is not None):
-            self._ledger.date([slot], self._loop.time())
+            self._ledger.date(slot, self._loop.time())
             self.arm()
 
-    def adjusted(self) -> None:
-        """Count idle times anew after a change of the limits."""
-        self._ledger.date(self._ledger.idle, self._loop.time())
-        self.arm()
+    def evict(self, over: float, opened_before: float = math.inf) -> None:
+        """Retire open connections, evenly spread over so many seconds.
 
-    def evict(self, over: float) -> None:
-        """Retire every open connection, evenly spread over so many seconds."""
+        Args:
+            over: The seconds.
+            opened_before: The number of a slot: only those whose open began before that one's.
+        """
         now = self._loop.time()
-        slots = [slot for slot in self._ledger.slots if slot.state not in (OPENING, CLOSING)]
+        old = (slot for slot in self._ledger.slots if slot.number < opened_before)
+        slots = [slot for slot in old if slot.state not in (OPENING, CLOSING)]
         for number, slot in enumerate(slots):
             self._end(slot, now + over * number / len(slots), "evicted")
         self.fire(now)
 
-    def _end(self, slot: Slot[Conn], when: float, fate: Any) -> None:
-        if not self._ledger.limit_life(slot, when, fate):
-            return
-        heappush(self._ends, (when, next(self._numbers), slot))
-        if len(self._ends) > 2 * len(self._ledger.slots) + SWEEP_AT:
-            self._ends = [end for end in self._ends if end[2].state is not GONE]
-            heapify(self._ends)
+    def _end(self, slot: Slot[Conn], when: float, fate: CloseReason) -> None:
+        if self._ledger.limit_life(slot, when, fate):
+            self._lifetimes.add(slot, len(self._ledger.slots))
 
     # The timer.
 
     def arm(self) -> None:
         """See to it that the timer fires when something is due."""
+        if self._ledger.shut:
+            return
         due = min(self._dues())
         if due < self._armed:
             self.stop()
@@ -150,10 +155,10 @@ class Maintenance(Generic[Conn]):
 
     def _dues(self) -> Iterator[float]:
         yield self._retry_at
-        if self._ends:
-            yield self._ends[0][0]
+        ledger = self._ledger
         leak_due = None if self._holders is None else self._holders.leak_due
-        for due in (self._ledger.idle_due, self._ledger.surplus_due, self._ledger.burst_due, leak_due):
+        surplus_due = ledger.surplus_due if ledger.policies.shrink_delay else None
+        for due in (self._lifetimes.next, ledger.idle_due, surplus_due, ledger.burst_due, leak_due):
             if due is not None:
                 yield due
 
@@ -169,7 +174,6 @@ class Maintenance(Generic[Conn]):
         for slot in self._retired(now):
             keeper.retire(slot)
         if self._retry_at <= now:
-            self._retry_at = math.inf
             self._retry()
         if self._holders is not None:
             self._holders.tell_leaks(now)
@@ -177,15 +181,14 @@ class Maintenance(Generic[Conn]):
         self.arm()
 
     def _retry(self) -> None:
-        if self._recovery is None:
-            self._ledger.fills = True
-        else:
+        self._retry_at = math.inf
+        self._ledger.paused = False
+        if self._recovery is not None:
             self._recovery.probe()
             self._ledger.allowance = self._recovery.allowance
 
     def _retired(self, now: float) -> Iterator[Slot[Conn]]:
-        while self._ends and self._ends[0][0] <= now:
-            slot = heappop(self._ends)[2]
+        for slot in self._lifetimes.due(now):
             if self._ledger.retire(slot):
                 yield slot
         while (old := self._ledger.pop_idle(now)) is not None:

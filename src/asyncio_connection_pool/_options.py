@@ -154,7 +154,7 @@ def strategy(value: Any) -> Any:
                 f"strategy {_shown(value)} lacks the method {method}; "
                 f"see {ConnectionStrategy.__name__} for what a strategy has to have"
             )
-    for method in ("connection_is_closed", "connection_is_reusable"):
+    for method in ("connection_is_closed", "connection_is_reusable", "failure_is_fatal"):
         if inspect.iscoroutinefunction(getattr(value, method, None)):
             raise TypeError(
                 f"{type(value).__qualname__}.{method} must be a plain function that "

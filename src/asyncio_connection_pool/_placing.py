@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from asyncio_connection_pool._errors import queue_too_slow
 from asyncio_connection_pool._maintenance import Maintenance
 from asyncio_connection_pool._queue import Waiter
-from asyncio_connection_pool._slot import GONE, READY
+from asyncio_connection_pool._slot import CLOSING, GONE, READY
 from asyncio_connection_pool._strategy import overrides
 from asyncio_connection_pool._tasks import cancelled_by_others, failure
 
@@ -45,9 +45,12 @@ class Placing(ABC, Generic[Conn]):
         questions: Questions[Conn],
         recovery: Recovery | None,
         holders: Holders[Conn] | None,
+        *,
+        connect_timeout: float | None,
     ) -> None:
-        """Begin with nothing in flight."""
+        """Begin with nothing in flight; `connect_timeout` is in seconds."""
         self._reconnects = recovery is not None
+        self._connect_timeout = connect_timeout
         self._loop = loop
         self._ledger = ledger
         self._tasks = tasks
@@ -59,8 +62,8 @@ class Placing(ABC, Generic[Conn]):
         self._sheds_load = ledger.queue_policy is not None
         self._flights: dict[Slot[Conn], asyncio.Task[Any]] = {}
         """What is being opened, reset or validated, and by which task."""
-        self._filling = False
-        self._fill_failure: BaseException | None = None
+        self._fills: dict[asyncio.Future[None], None] = {}
+        """Calls of `open()` that wait for `min_size` connections."""
         self.maintenance = Maintenance(loop, ledger, self, recovery, holders)
 
     @abstractmethod
@@ -72,10 +75,15 @@ class Placing(ABC, Generic[Conn]):
         waiter = self._ledger.next_waiter()
         if waiter is not None:
             waiter.future.set_exception(error)
-        elif self._filling and self._fill_failure is None:
-            self._fill_failure = error
-        else:
+        elif not self.fail_fills(error):
             self.log("nobody waits for what a connection failed with", error)
+
+    def fail_fills(self, error: BaseException) -> bool:
+        """Raise what went wrong from each call of `open()`; false if there is none."""
+        waiting = [fill for fill in self._fills if not fill.done()]
+        for fill in waiting:
+            fill.set_exception(error)
+        return bool(waiting)
 
     def retire(self, slot: Slot[Conn]) -> Close[Conn]:
         """Close a connection that is reserved for that, and open another if `min_size` asks for it."""
@@ -107,6 +115,8 @@ class Placing(ABC, Generic[Conn]):
         """Free the slot of a closed connection at once, and see it off."""
         self._ledger.free(slot, "dead")
         self._closing.drop(slot.conn)
+        if self._policies.min_size:
+            self.refill()
 
     def offer(self, slot: Slot[Conn]) -> Close[Conn] | None:
         """Give a connection to whom it is due, or lay it by, or close it.
@@ -138,6 +148,8 @@ class Placing(ABC, Generic[Conn]):
             self._offer_in_background(slot)
 
     def _place(self, slot: Slot[Conn]) -> Close[Conn] | None:
+        if self._policies.looks_at_entry:
+            self._ledger.look_at_age(slot, self._loop.time())
         placed = self._ledger.place(slot, self._loop.time()) if self._sheds_load else self._ledger.place(slot)
         if self._ledger.refused:
             self._refuse_late()
@@ -168,19 +180,14 @@ class Placing(ABC, Generic[Conn]):
             return None
         if self._policies.looks_at_exit:
             self._ledger.wear(slot, self._loop.time())
-        if exc is not None:
-            self.look_at_failure(exc)
+        if exc is not None and slot.doom != "evicted" and self._questions.fatal(exc):
+            self.maintenance.evict(0)
         if slot.doom is None:
             self._judge(slot, exc)
         if self._resets and slot.doom is None and not self._ledger.sheds:
             self._reset(slot)
             return None
         return self.offer(slot)
-
-    def look_at_failure(self, error: BaseException) -> None:
-        """Retire all that is open if a failure means that its server is lost."""
-        if self._questions.fatal(error):
-            self.maintenance.evict(0)
 
     def _judge(self, slot: Slot[Conn], exc: BaseException | None) -> None:
         """Ask whether the connection is dirty, and doom it if so (C9)."""
@@ -206,17 +213,37 @@ class Placing(ABC, Generic[Conn]):
         self, slot: Slot[Conn], work: Callable[[Conn], Awaitable[None]], reason: CloseReason, *, to: str
     ) -> None:
         """Have the strategy do something to a connection, and offer it, or close it if that fails."""
-        settle = partial(self._worked_on, slot, reason)
+        timer = None
+        if self._connect_timeout is not None and reason == "validation_failed":
+            timer = self._loop.call_later(self._connect_timeout, self._give_validation_up, slot)
+        settle = partial(self._worked_on, slot, reason, timer)
         try:
             self._flights[slot] = self._tasks.start(_await(work, slot.conn), settle, to=to)
         except BaseException:
             self._ledger.free(slot, reason)
+            if timer is not None:
+                timer.cancel()
             raise
 
-    def _worked_on(self, slot: Slot[Conn], reason: CloseReason, task: asyncio.Task[None]) -> None:
+    def _give_validation_up(self, slot: Slot[Conn]) -> None:
+        """Close a connection that takes longer than `connect_timeout` to prove itself alive."""
+        task = self._flights[slot]
+        if not task.done():
+            self._ledger.begin_close(slot, "validation_failed")
+            task.cancel()
+            self.refill()
+
+    def _worked_on(
+        self, slot: Slot[Conn], reason: CloseReason, timer: asyncio.TimerHandle | None, task: asyncio.Task[None]
+    ) -> None:
         del self._flights[slot]
+        if timer is not None:
+            timer.cancel()
         error = failure(task)
         if slot.state is GONE:
+            return
+        if slot.state is CLOSING:
+            self.retire(slot)
             return
         if error is not None:
             self._ledger.doom(slot, reason)

@@ -241,8 +241,7 @@ class ConnectionPool(Binding[Conn], LegacyNames):
         self._bind()
         self._refuse_closed()
         self._opened = True
-        await self._tasks.until(self._supply.begin_to_fill(), None)
-        self._supply.end_to_fill()
+        await self._supply.fill()
         self._refuse_closed()
 
     def _refuse_closed(self) -> None:

@@ -61,12 +61,14 @@ class Questions(Generic[Conn]):
         refuse_awaitable(answer, "connection_is_closed")
 
     def fatal(self, error: BaseException) -> bool:
-        """Ask whether a failure means that what is open is of no use; an `Exception` is a no."""
+        """Ask whether a failure means that what is open is of no use; raising is a no, since nobody is to be told."""
         if not self._asks_if_fatal:
             return False
         try:
-            return bool(self._strategy.failure_is_fatal(error))
-        except Exception:
+            answer: Any = self._strategy.failure_is_fatal(error)
+            refuse_awaitable(answer, "failure_is_fatal")
+            return bool(answer)
+        except BaseException:
             log.warning("failure_is_fatal failed", exc_info=True)
             return False
 

@@ -40,7 +40,7 @@ class Retirement(Limits[Conn]):
             return None
         slot = self.idle.pop()
         self.at_once += 1
-        self._look_at_age(slot, now)
+        self.look_at_age(slot, now)
         return slot
 
     def untake(self) -> None:
@@ -86,16 +86,16 @@ class Retirement(Limits[Conn]):
         most = self.policies.max_uses
         if most is not None and slot.uses >= most:
             self.doom(slot, "worn_out")
-        self._look_at_age(slot, now)
+        self.look_at_age(slot, now)
 
-    def _look_at_age(self, slot: Slot[Conn], now: float) -> None:
+    def look_at_age(self, slot: Slot[Conn], now: float) -> None:
+        """Doom a connection whose time has come."""
         if slot.expires <= now:
             self.doom(slot, slot.fate)
 
-    def date(self, slots: list[Slot[Conn]], now: float) -> None:
-        """Have idle connections be idle from now on."""
-        for slot in slots:
-            slot.idle_since = now
+    def date(self, slot: Slot[Conn], now: float) -> None:
+        """Have an idle connection be idle from now on."""
+        slot.idle_since = now
 
     def limit_life(self, slot: Slot[Conn], expires: float, fate: CloseReason) -> bool:
         """Give a connection a time at which it is to be retired; false if it has an earlier one."""

@@ -26,14 +26,28 @@ class Slot(Generic[Conn]):
     Only the ledger writes to it.
     """
 
-    __slots__ = ("conn", "doom", "expires", "fate", "fresh", "handed", "idle_since", "state", "taken_at", "uses")
+    __slots__ = (
+        "conn",
+        "doom",
+        "expires",
+        "fate",
+        "fresh",
+        "handed",
+        "idle_since",
+        "number",
+        "state",
+        "taken_at",
+        "uses",
+    )
 
     conn: Conn
     """Unset while it is being opened."""
 
-    def __init__(self) -> None:
+    def __init__(self, number: int = 0) -> None:
         """Begin as a connection that is being opened."""
         self.state: State = OPENING
+        self.number = number
+        """The how manieth it is in its pool."""
         self.doom: CloseReason | None = None
         """Why it will be closed as soon as it is not in use any more."""
         self.fresh = True
@@ -60,6 +74,8 @@ class Slots(Generic[Conn]):
         self.slots: dict[Slot[Conn], None] = {}
         self.idle: list[Slot[Conn]] = []
         """A stack: the connection used last is on top (C4)."""
+        self.added = 0
+        """Slots that were ever taken."""
         self.handed: int = 0
         """Those whose caller has not taken its next step yet."""
         self.held = 0
@@ -73,7 +89,8 @@ class Slots(Generic[Conn]):
 
     def add(self) -> Slot[Conn]:
         """Take a slot, to open a connection in."""
-        slot: Slot[Conn] = Slot()
+        self.added += 1
+        slot: Slot[Conn] = Slot(self.added)
         self.slots[slot] = None
         self._count(OPENING, 1)
         return slot

@@ -17,7 +17,6 @@ from asyncio_connection_pool._tasks import cancelled_by_others, failure
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
 
     from asyncio_connection_pool._closing import Closing
     from asyncio_connection_pool._holders import Holders
@@ -52,8 +51,9 @@ class Supply(Placing[Conn]):
         connect_timeout: float | None,
     ) -> None:
         """Begin with nothing in flight; `connect_timeout` is in seconds."""
-        super().__init__(loop, ledger, tasks, closing, strategy, questions, recovery, holders)
-        self._connect_timeout = connect_timeout
+        super().__init__(
+            loop, ledger, tasks, closing, strategy, questions, recovery, holders, connect_timeout=connect_timeout
+        )
         self._create_connection = creator(strategy)
         self._stillbirths = 0
         self.last_failure: BaseException | None = None
@@ -119,24 +119,24 @@ class Supply(Placing[Conn]):
         elif error is None:
             self.last_failure = None
             self._ledger.opened(slot, task.result())
-            self.maintenance.born(slot)
             self._born(slot)
         elif cancelled_by_others(task):
             self._ledger.free(slot)
         else:
             self._ledger.open_failed(slot)
-            self._fail(error)
+            self._fail(error, slot)
         self.refill()
 
-    def _fail(self, error: BaseException) -> None:
+    def _fail(self, error: BaseException, slot: Slot[Conn]) -> None:
         """Tell of an open that failed (C6), and see when the next one may be tried."""
         self.last_failure = error
-        begins = (self._reconnects or self._ledger.lacks) and self.maintenance.failed()
-        if not self._reconnects or self._filling:
+        begins = self.maintenance.failed()
+        if not self._reconnects:
             self.refuse(error)
-        elif begins:
+        elif not self.fail_fills(error) and begins:
             self.log("a connection could not be opened; the next is tried after a while", error)
-        self.look_at_failure(error)
+        if self._questions.fatal(error):
+            self.maintenance.evict(0, slot.number)
 
     def _born(self, slot: Slot[Conn]) -> None:
         """Place a new connection, if it is not closed already (C7)."""
@@ -147,9 +147,13 @@ class Supply(Placing[Conn]):
             return
         if not stillborn:
             self._stillbirths = 0
+            self.maintenance.born(slot)
             self._place(slot)
             return
         self._stillbirths += 1
+        if self._reconnects:
+            self._fail(closed_at_birth(self._ledger.stats(), self._stillbirths), slot)
+            return
         if self._stillbirths >= STILLBIRTHS:
             self._stillbirths = 0
             self.refuse(closed_at_birth(self._ledger.stats(), STILLBIRTHS))
@@ -163,7 +167,7 @@ class Supply(Placing[Conn]):
         self._ledger.break_off(slot)
         task.cancel()
         error = pool_timeout(stats, self._connect_timeout, "opening", None)
-        self._fail(error)
+        self._fail(error, slot)
 
     def _unwind(self, slot: Slot[Conn], task: asyncio.Task[Conn], error: BaseException | None) -> None:
         """Settle an open that was given up: what it yields all the same is closed."""
@@ -172,24 +176,33 @@ class Supply(Placing[Conn]):
             slot.conn = task.result()
             self._closing.begin(slot, self.refill)
 
-    def begin_to_fill(self) -> Callable[[], bool]:
-        """Open what `min_size` lacks, now and from now on, and say when that has ended or failed."""
-        self._filling = True
-        self._ledger.fills = True
-        self.refill()
-        return lambda: self._fill_failure is not None or self._ledger.shut or self._ledger.full
+    async def fill(self) -> None:
+        """Open what `min_size` lacks, now and from now on, and wait for that.
 
-    def end_to_fill(self) -> None:
-        """Raise what the filling failed with."""
-        error, self._fill_failure, self._filling = self._fill_failure, None, False
-        if error is not None:
-            raise error
+        Raises:
+            BaseException: What an open failed with.
+        """
+        fill: asyncio.Future[None] = self._loop.create_future()
+        self._fills[fill] = None
+        self._ledger.fills = True
+        try:
+            self.refill()
+            await self._tasks.until(lambda: fill.done() or self._ledger.shut or self._ledger.full, None)
+        except BaseException:
+            if fill.done() and (error := fill.exception()) is not None:
+                self.log("nobody waits for what a connection failed with", error)
+            raise
+        finally:
+            del self._fills[fill]
+        if fill.done():
+            fill.result()
 
     # Limits and the end.
 
     def adjust(self) -> None:
         """Follow new limits: close what is surplus now, open what is needed."""
-        self.maintenance.adjusted()
+        self._ledger.limits_changed(self._loop.time())
+        self.maintenance.arm()
         now = -math.inf if self._policies.shrink_delay else math.inf
         while (slot := self._ledger.pop_surplus(now)) is not None:
             self.retire(slot)
