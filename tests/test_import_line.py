@@ -14,7 +14,7 @@ import source
 
 LINE = [
     {"_errors", "_stats", "_slot", "_queue", "_policies", "_codel", "_outage"},
-    {"_limits"},
+    {"_limits", "_lifetimes"},
     {"_retirement"},
     {"_ledger"},
     {"_holders"},
