@@ -25,6 +25,8 @@ Conn = TypeVar("Conn")
 
 LONGEST: Final = 3
 """Holders of whom an error tells."""
+SAME_MOMENT: Final = 0.01
+"""Seconds in which timeouts tell the same ages, so that a thousand of them cost as much as one."""
 
 
 class Checkout(Generic[Conn]):
@@ -47,6 +49,8 @@ class Checkout(Generic[Conn]):
         self._closing = closing
         self._questions = questions
         self._holders = holders
+        self._looked_at = -SAME_MOMENT
+        self._ages = ""
         self._timeout = timeout
 
     def take(self) -> Slot[Conn] | None:
@@ -131,8 +135,11 @@ class Checkout(Generic[Conn]):
         now = self._loop.time()
         if self._holders is not None:
             return f"; held by {self._holders.describe(now)}"
-        ages = [f"{'over ' * older}{age:.3g} s" for age, older in self._ledger.held_for(now, LONGEST)]
-        return f"; held longest: {', '.join(ages)} (track_holders=True tells by whom)" if ages else ""
+        if now - self._looked_at > SAME_MOMENT:
+            self._looked_at = now
+            ages = [f"{'over ' * older}{age:.3g} s" for age, older in self._ledger.held_for(now, LONGEST)]
+            self._ages = f"; held longest: {', '.join(ages)} (track_holders=True tells by whom)" if ages else ""
+        return self._ages
 
     def _time_out(self, waiter: Waiter, seconds: float) -> None:
         if not waiter.future.done():

@@ -31,6 +31,8 @@ class CoDel:
 
     def __post_init__(self) -> None:
         """Check the arguments."""
+        if not isinstance(self.observe, bool):
+            raise TypeError(f"observe must be True or False, not {self.observe!r}")
         for name in ("target", "interval"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, float)):

@@ -79,8 +79,8 @@ class Maintenance(Generic[Conn]):
             most = self._ledger.max_connecting
             self._recovery.succeeded(self._ledger.limit if most is None else min(most, self._ledger.limit))
             self._ledger.allowance = self._recovery.allowance
-        elif self._ledger.paused:
-            self._retry()
+        else:
+            self.retry_now()
         lifetime = self._ledger.policies.max_lifetime
         if lifetime is not None:
             self._spread = ((self._spread or _random()) + GOLDEN) % 1
@@ -141,10 +141,17 @@ class Maintenance(Generic[Conn]):
         if self._ledger.shut:
             return
         due = min(self._dues())
-        if due < self._armed:
+        if due == math.inf:
+            self.stop()
+        elif due < self._armed:
             self.stop()
             self._armed = due
             self._timer = self._loop.call_at(due, _fire, weakref.ref(self), due)
+
+    @property
+    def armed(self) -> bool:
+        """Whether the timer is."""
+        return self._timer is not None
 
     def stop(self) -> None:
         """Disarm the timer."""
@@ -179,6 +186,12 @@ class Maintenance(Generic[Conn]):
             self._holders.tell_leaks(now)
         keeper.refill()
         self.arm()
+
+    def retry_now(self) -> None:
+        """Fill the pool again without waiting for the next attempt."""
+        if self._recovery is None and self._ledger.paused:
+            self._retry()
+            self.arm()
 
     def _retry(self) -> None:
         self._retry_at = math.inf

@@ -69,7 +69,7 @@ class Supply(Placing[Conn]):
         now = self._loop.time() if waits else math.inf
         while (order := self._ledger.next_open(now)) is not None:
             self._open(*order)
-        if waits:
+        if waits or self.maintenance.armed:
             self.maintenance.arm()
 
     def _open(self, slot: Slot[Conn], waiter: Waiter | None) -> None:
@@ -185,6 +185,7 @@ class Supply(Placing[Conn]):
         fill: asyncio.Future[None] = self._loop.create_future()
         self._fills[fill] = None
         self._ledger.fills = True
+        self.maintenance.retry_now()
         try:
             self.refill()
             await self._tasks.until(lambda: fill.done() or self._ledger.shut or self._ledger.full, None)
