@@ -256,7 +256,7 @@ async def test_called_often_it_does_not_pile_up_what_is_to_be_done():
     holders = await hold(pool, 10)
     for seconds in range(1200, 1000, -1):
         pool.evict(over=seconds)
-    assert len(pool._supply.maintenance._ends) <= 100
+    assert len(pool._supply.maintenance._lifetimes._dates) <= 100
     await leave_all(holders)
     await asyncio.sleep(1000)
     assert evicted(pool) == 10

@@ -59,7 +59,7 @@ async def test_each_connection_has_a_lifetime_of_its_own():
     await leave_all([older, younger])
     await asyncio.sleep(2)
     assert server.open == [younger.conn]
-    await asyncio.sleep(7)
+    await asyncio.sleep(9)
     assert not server.open
 
 

@@ -110,7 +110,7 @@ def test_a_month_at_rest_costs_as_much_as_what_is_due():
         async with ConnectionPool(strategy=server, max_size=10, min_size=3, max_lifetime=HOUR, max_idle=60) as pool:
             await asyncio.sleep(30 * 24 * HOUR)
             assert pool.stats().idle == 3
-            assert len(pool._supply.maintenance._ends) <= 50
+            assert len(pool._supply.maintenance._lifetimes._dates) <= 50
         return len(server.connections)
 
     assert 3 * 30 * 24 <= run_virtual(month()) <= 3 * 30 * 24 / 0.8 + 3

@@ -245,6 +245,81 @@ async def test_a_caller_times_out_over_one_that_hangs_and_is_told_so():
 
 
 @virtual
+async def test_one_that_takes_longer_than_connect_timeout_has_failed_and_another_connection_is_found():
+    server = Server(validate=[NEVER, NEVER])
+    pool = pool_for(server, connect_timeout=5)
+    conns = await rested(pool, 2)
+    (caller,) = await callers(pool, 1)
+    await asyncio.sleep(9.9)
+    assert not caller.entered
+    await asyncio.sleep(0.2)
+    assert caller.entered
+    assert caller.conn not in conns
+    assert failed(pool) == 2
+    await caller.leave()
+    check_settled(pool)
+    assert not tasks() + timers()
+
+
+@virtual
+async def test_c1_one_that_does_not_let_itself_be_cancelled_keeps_its_slot():
+    async def stubborn():
+        try:
+            await asyncio.sleep(50)
+        except asyncio.CancelledError:
+            await asyncio.sleep(7)
+
+    server = Server(validate=[stubborn])
+    pool = pool_for(server, max_size=1, connect_timeout=5)
+    (conn,) = await rested(pool, 1)
+    (caller,) = await callers(pool, 1)
+    await asyncio.sleep(11)
+    check(pool)
+    assert not caller.entered
+    assert pool.stats().closing == 1
+    await asyncio.sleep(2)
+    assert conn.closed
+    assert caller.entered
+    assert server.most == 1
+    await caller.leave()
+
+
+@pytest.mark.parametrize("behaviour", [5, failing(5, OSError("gone"))], ids=["ends", "fails"])
+@virtual
+async def test_c10_one_that_ends_in_the_tick_of_its_timeout_is_settled_once(behaviour):
+    pool = pool_for(Server(validate=[behaviour]), connect_timeout=5)
+    await rested(pool, 1)
+    await use(pool)
+    await settle()
+    assert pool.stats().idle == 1
+    check_settled(pool)
+    await pool.close()
+    assert not tasks() + timers()
+
+
+@pytest.mark.parametrize("timeout", [1, None])
+@virtual
+async def test_c12_close_does_not_trip_over_one_that_was_given_up(timeout):
+    async def stubborn():
+        try:
+            await asyncio.sleep(50)
+        except asyncio.CancelledError:
+            await asyncio.sleep(7)
+
+    server = Server(validate=[stubborn])
+    pool = pool_for(server, connect_timeout=5)
+    await rested(pool, 1)
+    (caller,) = await callers(pool, 1)
+    await asyncio.sleep(6)
+    await caller.leave()
+    await pool.close(timeout)
+    await asyncio.sleep(20)
+    assert not server.open
+    assert not tasks() + timers()
+    assert not pool._ledger.slots
+
+
+@virtual
 async def test_more_callers_than_idle_connections_have_others_opened():
     server = Server(validate=[5, 5], create=[None, None, 5, 5])
     pool = pool_for(server, max_size=5)

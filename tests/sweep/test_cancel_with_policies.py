@@ -55,7 +55,7 @@ def resize(world: World, after: float, *sizes: int) -> None:
 # min_size.
 
 
-@scenario(max_size=3, min_size=2, script=lambda: {"create": [1, 2, 1]})
+@scenario(max_size=3, min_size=2, script=lambda: {"create": [1, 2, 1]}, least=178)
 def filled(world: World) -> None:
     open_pool(world)
     open_pool(world, after=0.5)
@@ -75,7 +75,7 @@ def filling_fails(world: World) -> None:
     world.borrow(hold=2, after=3)
 
 
-@scenario(max_size=2, min_size=2, warm=2, script=lambda: {"close": [1, 1], "create": [1, 1]})
+@scenario(max_size=2, min_size=2, warm=2, script=lambda: {"close": [1, 1], "create": [1, 1]}, least=54)
 def replaced_after_a_discard(world: World) -> None:
     open_pool(world)
     world.borrow(hold=1, discard=True)
@@ -88,6 +88,7 @@ def replaced_after_a_discard(world: World) -> None:
     connect_timeout=1,
     errors=(PoolTimeoutError,),
     script=lambda: {"create": [stubborn, NEVER, 0.5, None]},
+    least=62,
 )
 def filling_takes_too_long(world: World) -> None:
     open_pool(world)
@@ -97,7 +98,7 @@ def filling_takes_too_long(world: World) -> None:
 # Old, worn, idle.
 
 
-@scenario(max_size=2, warm=2, max_lifetime=2, script=lambda: {"close": [1, 1], "create": [0.5]})
+@scenario(max_size=2, warm=2, max_lifetime=2, script=lambda: {"close": [1, 1], "create": [0.5]}, least=114)
 def lifetimes_end(world: World) -> None:
     world.borrow(hold=1)
     world.borrow(hold=2)
@@ -105,20 +106,20 @@ def lifetimes_end(world: World) -> None:
     world.borrow(hold=0, after=1.7)
 
 
-@scenario(max_size=1, warm=1, max_uses=1, script=lambda: {"close": [1, OSError()]})
+@scenario(max_size=1, warm=1, max_uses=1, script=lambda: {"close": [1, OSError()]}, least=64)
 def worn_out(world: World) -> None:
     for _ in range(3):
         world.borrow(hold=0)
 
 
-@scenario(max_size=3, min_size=1, warm=3, max_idle=1, script=lambda: {"close": [1, 1]})
+@scenario(max_size=3, min_size=1, warm=3, max_idle=1, script=lambda: {"close": [1, 1]}, least=63)
 def idle_for_too_long(world: World) -> None:
     open_pool(world)
     world.borrow(hold=1, after=0.9)
     world.borrow(hold=0, after=2)
 
 
-@scenario(max_size=1, warm=1, max_uses=1, small=True)
+@scenario(max_size=1, warm=1, max_uses=1, small=True, least=23)
 def worn_out_while_somebody_waits(world: World) -> None:
     world.borrow(hold=0)
     world.borrow(hold=0)
@@ -127,13 +128,13 @@ def worn_out_while_somebody_waits(world: World) -> None:
 # Validated.
 
 
-@scenario(max_size=1, warm=1, validate_after=0.05, full=True, small=True)
+@scenario(max_size=1, warm=1, validate_after=0.05, full=True, small=True, least=21)
 def validated_for_two(world: World) -> None:
     world.borrow(hold=0)
     world.borrow(hold=0)
 
 
-@scenario(max_size=2, warm=2, validate_after=0.05, full=True, script=lambda: {"validate": [1, 2]})
+@scenario(max_size=2, warm=2, validate_after=0.05, full=True, script=lambda: {"validate": [1, 2]}, least=100)
 def validated(world: World) -> None:
     for _ in range(3):
         world.borrow(hold=1)
@@ -145,6 +146,7 @@ def validated(world: World) -> None:
     validate_after=0.05,
     full=True,
     script=lambda: {"validate": [failing(1, OSError(0)), OSError(1)], "close": [1], "create": [1]},
+    least=89,
 )
 def validation_fails(world: World) -> None:
     world.borrow(hold=1)
@@ -158,6 +160,7 @@ def validation_fails(world: World) -> None:
     full=True,
     errors=(PoolTimeoutError,),
     script=lambda: {"validate": [9, 1]},
+    least=106,
 )
 def validation_takes_longer_than_the_pool_lives(world: World) -> None:
     world.borrow(hold=1, timeout=2)
@@ -169,7 +172,12 @@ def validation_takes_longer_than_the_pool_lives(world: World) -> None:
 
 
 @scenario(
-    max_size=1, burst_limit=3, burst_delay=1, errors=(PoolTimeoutError,), script=lambda: {"create": [0.5, 0.5, 0.5]}
+    max_size=1,
+    burst_limit=3,
+    burst_delay=1,
+    errors=(PoolTimeoutError,),
+    script=lambda: {"create": [0.5, 0.5, 0.5]},
+    least=176,
 )
 def bursts_after_a_delay(world: World) -> None:
     for hold in (1, 2, 1):
@@ -180,7 +188,14 @@ def bursts_after_a_delay(world: World) -> None:
 # Evicted and resized.
 
 
-@scenario(max_size=3, min_size=1, warm=2, full=True, script=lambda: {"close": [1, 1], "reset": [1, 1], "create": [1]})
+@scenario(
+    max_size=3,
+    min_size=1,
+    warm=2,
+    full=True,
+    script=lambda: {"close": [1, 1], "reset": [1, 1], "create": [1]},
+    least=184,
+)
 def evicted(world: World) -> None:
     open_pool(world)
     world.borrow(hold=1)
@@ -189,7 +204,7 @@ def evicted(world: World) -> None:
     evict(world, after=0.5)
 
 
-@scenario(max_size=3, warm=3, script=lambda: {"close": [1, OSError()], "create": [1]})
+@scenario(max_size=3, warm=3, script=lambda: {"close": [1, OSError()], "create": [1]}, least=103)
 def evicted_over_a_while(world: World) -> None:
     world.borrow(hold=1)
     evict(world, after=0.5, over=2)
@@ -197,7 +212,7 @@ def evicted_over_a_while(world: World) -> None:
     world.borrow(hold=0, after=1)
 
 
-@scenario(max_size=3, min_size=1, warm=3, script=lambda: {"close": [1, 1, 1], "create": [1]})
+@scenario(max_size=3, min_size=1, warm=3, script=lambda: {"close": [1, 1, 1], "create": [1]}, least=174)
 def resized(world: World) -> None:
     for hold in (1, 1, 2, 1):
         world.borrow(hold)
@@ -239,7 +254,7 @@ def everything(world: World) -> None:
     full=True,
     **EVERY_POLICY,
     errors=(PoolClosedError,),
-    script=lambda: {"create": [0.2, 0.4, stubborn], "close": [0.2], "validate": [NEVER], "reset": [NEVER]},
+    script=lambda: {"create": [0.2, 0.4, stubborn], "close": [0.2], "validate": [9], "reset": [9]},
 )
 def everything_and_closed(world: World) -> None:
     open_pool(world)
