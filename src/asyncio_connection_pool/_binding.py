@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from asyncio_connection_pool._holders import Holders
     from asyncio_connection_pool._ledger import Ledger
     from asyncio_connection_pool._questions import Questions
-    from asyncio_connection_pool._slot import Slot
     from asyncio_connection_pool._strategy import ConnectionStrategy
 
 Conn = TypeVar("Conn")
@@ -61,8 +60,8 @@ class Binding(Generic[Conn]):
                     f"pool {self._ledger.name!r} belongs to another event loop, which is "
                     "still open: build one pool for each event loop"
                 )
-            for slot in self._forget():
-                self._closing.abort(slot.conn)
+            for conn in self._forget():
+                self._closing.abort(conn)
         self._loop = loop
         self._thread = get_ident()
         self._loop_runs = loop.is_running
@@ -118,14 +117,15 @@ class Binding(Generic[Conn]):
             return
         for slot in list(self._ledger.slots):
             if slot.state is READY:
+                conn = slot.conn
                 self._ledger.free(slot, "pool_closed")
-                self._closing.abort(slot.conn)
+                self._closing.abort(conn)
 
     def _forget_parent(self) -> object:
         self._loop = self._thread = None
         self._opened = False
         return self._forget()
 
-    def _forget(self) -> list[Slot[Conn]]:
+    def _forget(self) -> list[Conn]:
         self._holders.clear()
         return self._ledger.forget()

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from types import FrameType
 
     from asyncio_connection_pool._ledger import Ledger
     from asyncio_connection_pool._queue import Waiter
@@ -141,9 +140,7 @@ def _first(thing: Any, *names: str) -> Any:
 
 def line_of_caller() -> str:
     """Name the line of the user that called the pool."""
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] in OURS:
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in OURS:
         frame = frame.f_back
-    if frame is None:
-        return "an unknown line"
     return f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name}"

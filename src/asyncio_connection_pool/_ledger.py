@@ -269,13 +269,14 @@ class Ledger(Retirement[Conn]):
             slot.doom = slot.doom or "pool_closed"
         return waiters, idle
 
-    def forget(self) -> list[Slot[Conn]]:
+    def forget(self) -> list[Conn]:
         """Forget every slot and every waiter: their event loop is gone (C11).
 
         Returns:
-            The slots that have a connection.
+            The connections.
         """
         slots = list(self.slots)
+        conns = [slot.conn for slot in slots if hasattr(slot, "conn")]
         for slot in slots:
             counts = slot.state not in (OPENING, CLOSING)
             self.free(slot, "forgotten" if counts else None)
@@ -285,7 +286,7 @@ class Ledger(Retirement[Conn]):
         self.allowance = None
         self._overload = None if self.queue_policy is None else Overload(self.queue_policy)
         self.broken_off = 0
-        return [slot for slot in slots if hasattr(slot, "conn")]
+        return conns
 
     def held_for(self, now: float, most: int) -> list[tuple[float, bool]]:
         """Say for how many seconds connections are held, the longest first, while there is a queue.

@@ -113,8 +113,9 @@ class Placing(ABC, Generic[Conn]):
 
     def drop(self, slot: Slot[Conn]) -> None:
         """Free the slot of a closed connection at once, and see it off."""
+        conn = slot.conn
         self._ledger.free(slot, "dead")
-        self._closing.drop(slot.conn)
+        self._closing.drop(conn)
         if self._policies.min_size:
             self.refill()
 

@@ -129,5 +129,7 @@ class Retirement(Limits[Conn]):
         self.unhand(slot)
         self.move(slot, GONE)
         slot.doom = slot.doom or reason or "forgotten"
+        if hasattr(slot, "conn"):
+            del slot.conn  # what is gone may be remembered for a while, and shall not keep it alive
         if reason is not None:
             self.totals.closed[reason] += 1
