@@ -1,4 +1,4 @@
-"""Those who use the pool: a caller's life, and what it must see at every turn of it."""
+"""Those who use the pool and those who close it, and what they must see at every turn of their lives."""
 
 from __future__ import annotations
 
@@ -176,3 +176,36 @@ class Caller:
             world.blame(f"C8: caller {self.number} left with {error!r}, not with {expected!r}")
         if not self.must_not_wait and world.is_closing(conn):
             world.blame(f"C8: caller {self.number} left before its surplus {conn} was closed")
+
+
+class Closer:
+    """A task that closes the pool."""
+
+    def __init__(self, world, timeout: float | None) -> None:
+        self.world = world
+        self.timeout = timeout
+        self.cancelled = False
+        self.task = world.loop.spawn(self._run())
+
+    def cancel(self) -> None:
+        self.cancelled = True
+        self.task.cancel()
+
+    async def _run(self) -> None:
+        try:
+            await self.world.pool.close(self.timeout)
+        except asyncio.CancelledError:
+            if not self.cancelled:
+                self.world.blame("C12: close() was cancelled by nobody")
+            raise
+        except Exception as error:
+            self.world.blame(f"C12: close() raised {error!r}")
+        else:
+            self._check_end()
+
+    def _check_end(self) -> None:
+        world = self.world
+        if self.cancelled:
+            world.blame("C10: the cancellation of close() was swallowed")
+        if self.timeout is None and (world.pool._ledger.slots or world.strategy.creates or world.strategy.resets):
+            world.blame("C12: close() returned while connections were open")

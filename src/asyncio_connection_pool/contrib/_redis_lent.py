@@ -16,6 +16,7 @@ import weakref
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import AbstractAsyncContextManager, suppress
 from functools import cache
+from traceback import clear_frames
 from typing import Any, Final, cast
 
 from redis.exceptions import ConnectionError as RedisConnectionError, RedisError
@@ -48,13 +49,30 @@ class Link(Session):
         self._sealed, self.retry, self._dials = False, retry, 0
 
     async def _connect(self) -> None:
-        if self._sealed:
-            raise RedisConnectionError(GIVEN_BACK)
         self._dials += 1
-        await super()._connect()
+        if not self._sealed:
+            await super()._connect()
+        if self._sealed:  # by now, it may be: a listener dials while its subscription is being closed
+            self.abort()
+            raise RedisConnectionError(GIVEN_BACK)
         self._start_account()
+        self._let_listeners_know(self)
         if self.berth is not None:
             self.berth.writer = self._writer
+
+    async def disconnect(self, *args: Any, **options: Any) -> None:
+        """Close the connection, and be ready to be forgotten."""
+        try:
+            await super().disconnect(*args, **options)
+        finally:
+            self._let_listeners_know(None)
+
+    def _let_listeners_know(self, connection: Link | None) -> None:
+        """Break a cycle that redis-py 8 builds: what is in one, and forgotten, is not collected at once."""
+        for name in ("_maint_notifications_pool_handler", "_maint_notifications_connection_handler"):
+            listener = getattr(self, name, None)
+            if listener is not None:
+                listener.connection = connection
 
     async def retire(self) -> None:
         """Close the connection for good."""
@@ -98,14 +116,25 @@ class Link(Session):
             _unnoted.add(name)
         return super().pack_command(*args)
 
+    async def send_packed_command(self, *args: Any, **options: Any) -> None:
+        """Send commands; up to Python 3.11 only, see `link_class`."""
+        try:
+            await super().send_packed_command(*args, **options)
+        except BaseException as error:
+            clear_frames(error.__traceback__)  # the task is in one of them
+            raise
+
     async def read_response(self, *args: Any, **options: Any) -> Any:
         """Take note of a reply."""
-        if self._blocks or not self._heard:
-            return await super().read_response(*args, **options)
+        plain = self._heard and not self._blocks
         try:
-            return await self._read(*args, **options)
+            return await (self._read if plain else super().read_response)(*args, **options)
+        except BaseException as error:
+            clear_frames(error.__traceback__)  # redis-py has the error in one of them, or a timeout that has the task
+            raise
         finally:
-            self._unanswered -= 1
+            if plain:
+                self._unanswered -= 1
 
     def mark_for_reconnect(self) -> None:
         """Take note that redis-py wants another one in place of this (7.0 and later)."""
@@ -154,7 +183,6 @@ class Berth:
             return
         with suppress(RuntimeError):  # the event loop is closed, and with it the pool
             self.loop.call_soon_threadsafe(self._reclaim, link.lease, link._transport)
-            link._reader = link._writer = None  # redis-py need not complain of it
 
     def _reclaim(self, lease: Any, transport: Any) -> None:
         transport.abort()

@@ -71,7 +71,7 @@ class RedisConnectionPool(RedisPool):
         timeout: float | None = None,
         **options: Any,
     ) -> None:
-        self.timeout = timeout if acquire_timeout is None else acquire_timeout
+        self.timeout: float | None = timeout if acquire_timeout is None else acquire_timeout
         self._options = {name: options.pop(name) for name in _POOL_OPTIONS & options.keys()}
         self._options["acquire_timeout"] = self.timeout
         self._options["max_size"] = max_size if max_size is not None else max_connections or 50
