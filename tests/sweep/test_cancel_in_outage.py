@@ -62,14 +62,14 @@ def nest(world: World, after: float = 0) -> None:
 
 
 @scenario(
-    max_size=1, reconnect=STEPS, script=lambda: {"create": [OSError(0), failing(1, OSError(1))]}, least=20, small=True
+    max_size=1, reconnect=STEPS, script=lambda: {"create": [OSError(0), failing(1, OSError(1))]}, least=16, small=True
 )
 def outage_of_one(world: World) -> None:
     world.borrow(hold=0)
 
 
 @scenario(
-    max_size=2, max_connecting=1, reconnect=STEPS, script=lambda: {"create": [OSError(0), OSError(1), 0.5]}, least=85
+    max_size=2, max_connecting=1, reconnect=STEPS, script=lambda: {"create": [OSError(0), OSError(1), 0.5]}, least=54
 )
 def outage(world: World) -> None:
     for _ in range(2):
@@ -80,14 +80,14 @@ def outage(world: World) -> None:
     max_size=3,
     reconnect=STEPS,
     script=lambda: {"create": [Lost(), failing(1, Lost()), Lost(), failing(1, Lost())]},
-    least=360,
+    least=235,
 )
 def outage_that_meets_a_wave(world: World) -> None:
     for _ in range(5):
         world.borrow(hold=0.2)
 
 
-@scenario(max_size=4, reconnect=STEPS, script=lambda: {"create": [Lost(), 1, 1, 1, Lost(), 1]}, least=380)
+@scenario(max_size=4, reconnect=STEPS, script=lambda: {"create": [Lost(), 1, 1, 1, Lost(), 1]}, least=270)
 def outage_that_comes_back_in_the_slow_start(world: World) -> None:
     for _ in range(5):
         world.borrow(hold=3)
@@ -98,7 +98,7 @@ def outage_that_comes_back_in_the_slow_start(world: World) -> None:
     reconnect=STEPS,
     errors=(PoolTimeoutError,),
     script=lambda: {"create": [OSError(0), failing(1, OSError(1)), OSError(2)]},
-    least=98,
+    least=64,
 )
 def outage_that_outlasts_somebody(world: World) -> None:
     world.borrow(timeout=0.5)
@@ -106,9 +106,7 @@ def outage_that_outlasts_somebody(world: World) -> None:
     world.borrow()
 
 
-@scenario(
-    max_size=2, connect_timeout=1, reconnect=STEPS, script=lambda: {"create": [NEVER, stubborn, NEVER]}, least=128
-)
+@scenario(max_size=2, connect_timeout=1, reconnect=STEPS, script=lambda: {"create": [NEVER, stubborn, NEVER]}, least=93)
 def outage_in_which_connects_hang(world: World) -> None:
     for _ in range(2):
         world.borrow(hold=0)
@@ -120,7 +118,7 @@ def outage_in_which_connects_hang(world: World) -> None:
     reconnect=STEPS,
     errors=(PoolClosedError,),
     script=lambda: {"create": [OSError(0), failing(2, OSError(1))]},
-    least=80,
+    least=49,
 )
 def outage_in_which_the_pool_is_closed(world: World) -> None:
     world.borrow()
@@ -128,7 +126,7 @@ def outage_in_which_the_pool_is_closed(world: World) -> None:
     world.close(after=1)
 
 
-@scenario(max_size=1, reconnect=STEPS, script=lambda: {"create": [OSError(0)], "look": [True, True]}, least=98)
+@scenario(max_size=1, reconnect=STEPS, script=lambda: {"create": [OSError(0)], "look": [True, True]}, least=56)
 def outage_behind_a_proxy(world: World) -> None:
     world.borrow()
     world.borrow()
@@ -141,7 +139,7 @@ def outage_behind_a_proxy(world: World) -> None:
     reconnect=STEPS,
     errors=(OSError,),
     script=lambda: {"create": [1, OSError(0)]},
-    least=70,
+    least=46,
 )
 def outage_at_the_opening(world: World) -> None:
     world.start(world.pool.open())
@@ -151,7 +149,7 @@ def outage_at_the_opening(world: World) -> None:
 # Failovers.
 
 
-@scenario(max_size=3, warm=3, errors=(ConnectionError,), script=lambda: {"close": [1]}, least=150)
+@scenario(max_size=3, warm=3, errors=(ConnectionError,), script=lambda: {"close": [1]}, least=105)
 def failover(world: World) -> None:
     world.borrow(hold=1, error=ConnectionResetError)
     world.borrow(hold=2, error=ConnectionResetError)
@@ -166,7 +164,7 @@ def failover(world: World) -> None:
     reconnect=STEPS,
     errors=(ConnectionError,),
     script=lambda: {"create": [failing(1, ConnectionRefusedError()), 1]},
-    least=134,
+    least=98,
 )
 def failover_that_a_create_finds(world: World) -> None:
     world.borrow(hold=2)
@@ -174,7 +172,7 @@ def failover_that_a_create_finds(world: World) -> None:
     world.borrow(hold=0)
 
 
-@scenario(max_size=1, warm=1, full=True, errors=(ConnectionError,), script=lambda: {"reset": [1]}, least=70)
+@scenario(max_size=1, warm=1, full=True, errors=(ConnectionError,), script=lambda: {"reset": [1]}, least=43)
 def failover_during_a_reset(world: World) -> None:
     world.borrow(hold=0)
     world.borrow(hold=0, error=ConnectionResetError)
@@ -184,13 +182,13 @@ def failover_during_a_reset(world: World) -> None:
 # Overload.
 
 
-@scenario(max_size=1, warm=1, queue_policy=CoDel(target=0.4, interval=2), errors=(PoolOverloadedError,), least=172)
+@scenario(max_size=1, warm=1, queue_policy=CoDel(target=0.4, interval=2), errors=(PoolOverloadedError,), least=142)
 def overload(world: World) -> None:
     for after in (0, 0, 0, 0, 3, 3.5):
         world.borrow(after=after)
 
 
-@scenario(max_size=1, warm=1, queue_policy=CoDel(target=0.4, interval=1, observe=True), least=78)
+@scenario(max_size=1, warm=1, queue_policy=CoDel(target=0.4, interval=1, observe=True), least=65)
 def overload_that_is_only_observed(world: World) -> None:
     for _ in range(4):
         world.borrow(hold=0.9)
@@ -202,7 +200,7 @@ def overload_that_is_only_observed(world: World) -> None:
     queue_policy=CoDel(target=0.4, interval=1),
     errors=(PoolOverloadedError, PoolTimeoutError),
     script=lambda: {"create": [1]},
-    least=188,
+    least=134,
 )
 def overload_in_which_time_runs_out(world: World) -> None:
     world.borrow(hold=1, discard=True)
@@ -213,20 +211,20 @@ def overload_in_which_time_runs_out(world: World) -> None:
 # Holders.
 
 
-@scenario(max_size=1, warm=1, track_holders=True, errors=(PoolError,), least=22, small=True)
+@scenario(max_size=1, warm=1, track_holders=True, errors=(PoolError,), least=19, small=True)
 def nested(world: World) -> None:
     nest(world, after=1)
     world.borrow()
 
 
-@scenario(max_size=2, warm=2, track_holders=True, errors=(PoolError,), least=51)
+@scenario(max_size=2, warm=2, track_holders=True, errors=(PoolError,), least=44)
 def crossing(world: World) -> None:
     nest(world, after=1)
     nest(world, after=1)
     world.borrow()
 
 
-@scenario(max_size=2, warm=2, leak_threshold=1, least=96)
+@scenario(max_size=2, warm=2, leak_threshold=1, least=84)
 def leaking(world: World) -> None:
     world.borrow(hold=3)
     world.borrow(hold=0.5)
@@ -252,7 +250,7 @@ def leaking(world: World) -> None:
     leak_threshold=1,
     errors=(PoolOverloadedError, PoolTimeoutError, ConnectionError),
     script=lambda: {"create": [Lost(), 1, 0.5, NEVER]},
-    least=270,
+    least=200,
 )
 def everything(world: World) -> None:
     world.borrow(hold=1)
