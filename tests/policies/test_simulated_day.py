@@ -17,6 +17,8 @@ HOUR = 3600
 HOURS = 24 if DEEP else 1
 LIFETIME = 10
 CONNECTIONS = 100
+CROWDED = (132, 341, 388, 445, 669, 975)
+"""Seeds with which a hundred lifetimes drawn one by one would end in a crowd."""
 
 
 class Lasting(Server):
@@ -36,11 +38,21 @@ async def load(pool, until):
         await asyncio.sleep(chance.uniform(0, 1))
 
 
+def run_for_hours(main):
+    """Run under virtual time, but without asyncio's debug mode, which would make minutes of seconds."""
+
+    async def quickly():
+        asyncio.get_running_loop().set_debug(False)
+        return await main
+
+    return run_virtual(quickly())
+
+
 async def hours(server, count, **options):
     pool = ConnectionPool(strategy=server, max_size=CONNECTIONS, max_lifetime=LIFETIME, **options)
     await pool.open()
     await leave_all(await hold(pool, CONNECTIONS))
-    workers = [asyncio.create_task(load(pool, count * HOUR)) for _ in range(10)]
+    workers = [asyncio.create_task(load(pool, count * HOUR)) for _ in range(5)]
     while not all(worker.done() for worker in workers):
         await asyncio.sleep(600)
         check(pool)
@@ -55,7 +67,7 @@ async def hours(server, count, **options):
 def test_connections_of_one_birth_are_not_replaced_together_over_hours(spare):
     """A hundred with a lifetime of ten seconds, each replaced when its time comes (PostHog#49745)."""
     server = Lasting(create=iter(lambda: 0.02, None), close=iter(lambda: 0.01, None))
-    stats = run_virtual(hours(server, HOURS, min_size=CONNECTIONS, burst_limit=CONNECTIONS + spare))
+    stats = run_for_hours(hours(server, HOURS, min_size=CONNECTIONS, burst_limit=CONNECTIONS + spare))
     replaced = [when for when in server.tried if when > 0]
     assert len(replaced) > HOURS * HOUR * CONNECTIONS / LIFETIME
     assert most_within(0.5, replaced) <= 40
@@ -68,9 +80,9 @@ def test_connections_of_one_birth_are_not_replaced_together_over_hours(spare):
 
 def test_without_min_size_they_go_and_only_what_is_needed_comes_back():
     server = Lasting(create=iter(lambda: 0.02, None))
-    stats = run_virtual(hours(server, HOURS))
+    stats = run_for_hours(hours(server, HOURS))
     assert most_within(0.5, server.closed_at[: -stats.size]) <= 40
-    assert stats.size <= 10
+    assert stats.size <= 5
 
 
 def test_a_generation_is_spread_whatever_chance_says():
@@ -85,9 +97,9 @@ def test_a_generation_is_spread_whatever_chance_says():
         return most_within(0.5, server.closed_at)
 
     worst = []
-    for seed in range(100):
+    for seed in (*range(20), *CROWDED):
         random.seed(seed)
-        worst.append(run_virtual(first_generation()))
+        worst.append(run_for_hours(first_generation()))
     assert max(worst) <= 40
 
 
@@ -113,4 +125,4 @@ def test_a_month_at_rest_costs_as_much_as_what_is_due():
             assert len(pool._supply.maintenance._lifetimes._dates) <= 50
         return len(server.connections)
 
-    assert 3 * 30 * 24 <= run_virtual(month()) <= 3 * 30 * 24 / 0.8 + 3
+    assert 3 * 30 * 24 <= run_for_hours(month()) <= 3 * 30 * 24 / 0.8 + 3

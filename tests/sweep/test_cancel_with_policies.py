@@ -55,7 +55,7 @@ def resize(world: World, after: float, *sizes: int) -> None:
 # min_size.
 
 
-@scenario(max_size=3, min_size=2, script=lambda: {"create": [1, 2, 1]}, least=178)
+@scenario(max_size=3, min_size=2, script=lambda: {"create": [1, 2, 1]}, least=160)
 def filled(world: World) -> None:
     open_pool(world)
     open_pool(world, after=0.5)
@@ -68,6 +68,7 @@ def filled(world: World) -> None:
     min_size=2,
     errors=(OSError,),
     script=lambda: {"create": [1, failing(1, OSError(0)), OSError(1), None, OSError(2)]},
+    least=98,
 )
 def filling_fails(world: World) -> None:
     open_pool(world)
@@ -75,7 +76,7 @@ def filling_fails(world: World) -> None:
     world.borrow(hold=2, after=3)
 
 
-@scenario(max_size=2, min_size=2, warm=2, script=lambda: {"close": [1, 1], "create": [1, 1]}, least=54)
+@scenario(max_size=2, min_size=2, warm=2, script=lambda: {"close": [1, 1], "create": [1, 1]}, least=48)
 def replaced_after_a_discard(world: World) -> None:
     open_pool(world)
     world.borrow(hold=1, discard=True)
@@ -88,7 +89,7 @@ def replaced_after_a_discard(world: World) -> None:
     connect_timeout=1,
     errors=(PoolTimeoutError,),
     script=lambda: {"create": [stubborn, NEVER, 0.5, None]},
-    least=62,
+    least=55,
 )
 def filling_takes_too_long(world: World) -> None:
     open_pool(world)
@@ -98,7 +99,7 @@ def filling_takes_too_long(world: World) -> None:
 # Old, worn, idle.
 
 
-@scenario(max_size=2, warm=2, max_lifetime=2, script=lambda: {"close": [1, 1], "create": [0.5]}, least=114)
+@scenario(max_size=2, warm=2, max_lifetime=2, script=lambda: {"close": [1, 1], "create": [0.5]}, least=102)
 def lifetimes_end(world: World) -> None:
     world.borrow(hold=1)
     world.borrow(hold=2)
@@ -106,20 +107,20 @@ def lifetimes_end(world: World) -> None:
     world.borrow(hold=0, after=1.7)
 
 
-@scenario(max_size=1, warm=1, max_uses=1, script=lambda: {"close": [1, OSError()]}, least=64)
+@scenario(max_size=1, warm=1, max_uses=1, script=lambda: {"close": [1, OSError()]}, least=57)
 def worn_out(world: World) -> None:
     for _ in range(3):
         world.borrow(hold=0)
 
 
-@scenario(max_size=3, min_size=1, warm=3, max_idle=1, script=lambda: {"close": [1, 1]}, least=63)
+@scenario(max_size=3, min_size=1, warm=3, max_idle=1, script=lambda: {"close": [1, 1]}, least=56)
 def idle_for_too_long(world: World) -> None:
     open_pool(world)
     world.borrow(hold=1, after=0.9)
     world.borrow(hold=0, after=2)
 
 
-@scenario(max_size=1, warm=1, max_uses=1, small=True, least=23)
+@scenario(max_size=1, warm=1, max_uses=1, small=True, least=19)
 def worn_out_while_somebody_waits(world: World) -> None:
     world.borrow(hold=0)
     world.borrow(hold=0)
@@ -128,13 +129,13 @@ def worn_out_while_somebody_waits(world: World) -> None:
 # Validated.
 
 
-@scenario(max_size=1, warm=1, validate_after=0.05, full=True, small=True, least=21)
+@scenario(max_size=1, warm=1, validate_after=0.05, full=True, small=True, least=19)
 def validated_for_two(world: World) -> None:
     world.borrow(hold=0)
     world.borrow(hold=0)
 
 
-@scenario(max_size=2, warm=2, validate_after=0.05, full=True, script=lambda: {"validate": [1, 2]}, least=100)
+@scenario(max_size=2, warm=2, validate_after=0.05, full=True, script=lambda: {"validate": [1, 2]}, least=90)
 def validated(world: World) -> None:
     for _ in range(3):
         world.borrow(hold=1)
@@ -146,7 +147,7 @@ def validated(world: World) -> None:
     validate_after=0.05,
     full=True,
     script=lambda: {"validate": [failing(1, OSError(0)), OSError(1)], "close": [1], "create": [1]},
-    least=89,
+    least=80,
 )
 def validation_fails(world: World) -> None:
     world.borrow(hold=1)
@@ -160,7 +161,7 @@ def validation_fails(world: World) -> None:
     full=True,
     errors=(PoolTimeoutError,),
     script=lambda: {"validate": [9, 1]},
-    least=106,
+    least=95,
 )
 def validation_takes_longer_than_the_pool_lives(world: World) -> None:
     world.borrow(hold=1, timeout=2)
@@ -177,7 +178,7 @@ def validation_takes_longer_than_the_pool_lives(world: World) -> None:
     burst_delay=1,
     errors=(PoolTimeoutError,),
     script=lambda: {"create": [0.5, 0.5, 0.5]},
-    least=176,
+    least=158,
 )
 def bursts_after_a_delay(world: World) -> None:
     for hold in (1, 2, 1):
@@ -194,7 +195,7 @@ def bursts_after_a_delay(world: World) -> None:
     warm=2,
     full=True,
     script=lambda: {"close": [1, 1], "reset": [1, 1], "create": [1]},
-    least=184,
+    least=165,
 )
 def evicted(world: World) -> None:
     open_pool(world)
@@ -204,7 +205,7 @@ def evicted(world: World) -> None:
     evict(world, after=0.5)
 
 
-@scenario(max_size=3, warm=3, script=lambda: {"close": [1, OSError()], "create": [1]}, least=103)
+@scenario(max_size=3, warm=3, script=lambda: {"close": [1, OSError()], "create": [1]}, least=82)
 def evicted_over_a_while(world: World) -> None:
     world.borrow(hold=1)
     evict(world, after=0.5, over=2)
@@ -212,7 +213,7 @@ def evicted_over_a_while(world: World) -> None:
     world.borrow(hold=0, after=1)
 
 
-@scenario(max_size=3, min_size=1, warm=3, script=lambda: {"close": [1, 1, 1], "create": [1]}, least=174)
+@scenario(max_size=3, min_size=1, warm=3, script=lambda: {"close": [1, 1, 1], "create": [1]}, least=156)
 def resized(world: World) -> None:
     for hold in (1, 1, 2, 1):
         world.borrow(hold)
@@ -239,6 +240,7 @@ EVERY_POLICY = {
     full=True,
     **EVERY_POLICY,
     script=lambda: {"create": [0.2, 0.4], "close": [0.2, 0.4], "validate": [0.2, 0.4], "reset": [0.2, 0.4]},
+    least=363,
 )
 def everything(world: World) -> None:
     open_pool(world)
@@ -255,6 +257,7 @@ def everything(world: World) -> None:
     **EVERY_POLICY,
     errors=(PoolClosedError,),
     script=lambda: {"create": [0.2, 0.4, stubborn], "close": [0.2], "validate": [9], "reset": [9]},
+    least=159,
 )
 def everything_and_closed(world: World) -> None:
     open_pool(world)
