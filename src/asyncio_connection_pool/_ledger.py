@@ -114,15 +114,15 @@ class Ledger(Retirement[Conn]):
     def refusal(self, *, patient: bool) -> Refusal | None:
         """Say why a caller that found nothing idle may not queue, and count it.
 
-        `max_waiting` counts those for whom nothing is being or can be opened, and those
-        that were cancelled in this very tick.
+        `max_waiting` counts those for whom nothing is being or can be opened or validated,
+        and those that were cancelled in this very tick.
         """
         if self.shut:
             return "closed"
         if not patient:
             self.totals.timeouts += 1
             return "not now"
-        uncovered = self.queue.length + 1 - self.supply - max(self.room, 0)
+        uncovered = self.queue.length + 1 - self.supply - len(self.idle) - max(self.room, 0)
         if self.max_waiting is not None and uncovered > self.max_waiting:
             self.totals.rejections += 1
             return "overloaded"
