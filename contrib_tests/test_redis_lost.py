@@ -17,6 +17,9 @@ from asyncio_connection_pool.contrib.redis import RedisConnectionStrategy
 from redis_eyes import until
 from servers.process import free_port
 
+# The newest of redis-py 7 would rather be told otherwise not to name itself to the server.
+pytestmark = pytest.mark.filterwarnings("ignore:Call to '__init__' function with deprecated usage:DeprecationWarning")
+
 
 async def test_an_idle_connection_that_the_server_kills_is_replaced(redis_server):
     async with ConnectionPool(strategy=redis_server.strategy(), max_size=1) as pool:
