@@ -21,7 +21,7 @@ from servers import valkey
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 COMMAND = [sys.executable, str(EXAMPLES / "demo.py"), "--seconds"]
-PLAIN = {name: value for name, value in os.environ.items() if name not in {"NO_COLOR", "TERM"}}
+PLAIN = {name: value for name, value in os.environ.items() if name not in {"NO_COLOR", "TERM", "COLUMNS", "LINES"}}
 
 
 def test_without_a_terminal_it_prints_lines_and_a_summary():
