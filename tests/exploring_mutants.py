@@ -10,7 +10,8 @@ from asyncio_connection_pool._checkout import Checkout
 from asyncio_connection_pool._closing import Closing
 from asyncio_connection_pool._lease import Lease
 from asyncio_connection_pool._ledger import Ledger
-from asyncio_connection_pool._maintenance import Shrinker
+from asyncio_connection_pool._limits import Limits
+from asyncio_connection_pool._maintenance import Maintenance
 from asyncio_connection_pool._questions import Questions
 from asyncio_connection_pool._queue import WaitQueue
 from asyncio_connection_pool._slot import Slots
@@ -40,9 +41,9 @@ def mutant(clause: str, config: str, owner: type, method: str):
     return keep
 
 
-@mutant("C1", "burst, a queue of two", Ledger, "_room")
+@mutant("C1", "burst, a queue of two", Limits, "room")
 def what_is_closing_does_not_count(old):
-    return lambda self: old(self) + self.closing
+    return property(lambda self: old.fget(self) + self.closing)
 
 
 @mutant("C3", "one slot, a queue of two", WaitQueue, "pop")
@@ -78,7 +79,7 @@ def a_failed_create_keeps_its_slot(old):
     return open_failed
 
 
-@mutant("C6", "burst, from nothing", Supply, "_refuse")
+@mutant("C6", "burst, from nothing", Supply, "refuse")
 def a_failed_create_is_only_logged(old):
     return lambda self, error: self.log("failed", error)
 
@@ -110,9 +111,9 @@ def a_lower_max_size_closes_nothing(old):
     return lambda self: self.refill()
 
 
-@mutant("C8", "surplus idles for a while", Shrinker, "fire")
+@mutant("C8", "surplus idles for a while", Maintenance, "_retired")
 def the_shrinker_closes_nothing(old):
-    return lambda self, since: None
+    return lambda self, now: ()
 
 
 @mutant("C9", "burst, everything fails", Questions, "reusable")

@@ -7,6 +7,7 @@ shell owes the ledger; when it opens what the queue needs, for instance, is when
 from __future__ import annotations
 
 import math
+import operator
 from contextvars import copy_context
 
 from hypothesis import strategies as st
@@ -22,11 +23,27 @@ CONNECTIONS = st.sampled_from([lambda: SAME, list])
 WHICH = st.integers(0, 5)
 SOME = st.integers(1, 3)
 LIMITS = st.tuples(st.sampled_from([2, 3, 4, 1, 0]), st.sampled_from([None, 1, 2, 0]))
+POLICIES = st.sampled_from(
+    [
+        {},
+        {"shrink_delay": 5},
+        {"validate_after": 3},
+        {"validate_after": 2, "max_lifetime": 20, "shrink_delay": 3},
+        {"max_lifetime": 8},
+        {"max_uses": 2},
+        {"max_idle": 4, "min_size": 1},
+        {"burst_delay": 3},
+        {"burst_delay": 4, "min_size": 2, "validate_after": 4},
+        {"min_size": 3},
+        {"codel": {"target": 1, "interval": 3}},
+        {"codel": {"target": 1, "interval": 5, "observe": True}},
+    ]
+)
 POOL = st.tuples(
     LIMITS,
     st.sampled_from([None, None, 0, 2]),  # max_waiting
     st.sampled_from([None, 1, 2]),  # max_connecting
-    st.booleans(),  # keeps_surplus
+    POLICIES,
     st.sampled_from([True, True, False]),  # plain
     st.integers(0, 5),  # callers that are served at the beginning
 )
@@ -49,9 +66,10 @@ def pick(which, items):
     return items[which % len(items)]
 
 
-def as_limits(limits):
+def as_limits(limits, min_size=0):
     """Make what a pool accepts as `max_size` and `burst_limit` of any two numbers."""
     max_size, above = limits
+    max_size = max(max_size, min_size)
     if max_size == 0:
         return 0, max(above or 0, 1)
     return max_size, None if above is None else max_size + above
@@ -62,13 +80,15 @@ class LedgerMachine(Shell, RuleBasedStateMachine):
 
     @initialize(pool=POOL)
     def build(self, pool):
-        limits, max_waiting, max_connecting, keeps_surplus, plain, busy = pool
+        limits, max_waiting, max_connecting, policies, plain, busy = pool
+        codel = policies.get("codel")
         self.age = 0
         self.begin(
-            as_limits(limits),
+            as_limits(limits, policies.get("min_size", 0)),
             max_waiting=max_waiting,
             max_connecting=max_connecting,
-            keeps_surplus=keeps_surplus,
+            policies=self.Policies(**{name: value for name, value in policies.items() if name != "codel"}),
+            queue_policy=codel and self.CoDel(**codel),
             plain=plain,
         )
         for _ in range(busy):
@@ -78,14 +98,24 @@ class LedgerMachine(Shell, RuleBasedStateMachine):
     @invariant()
     def holds_after_each_event(self):
         ledger, model = self.ledger, self.model
+        self.time_passes(1)
         self.age += 1
-        self.now += 1
-        assert not (ledger.idle and model.live), "C3"
-        assert not model.must_open(), "somebody waits, there is room, and nobody opens"
-        if model.surplus_since is not None:
-            assert model.keeps_surplus, "C8"
+        if ledger.idle and model.live:
+            assert all(model.stale(link, self.now) for link in model.stack), "C3"
+            assert model.supply >= len(model.live), "C3"
+        assert not model.must_open(self.now), "somebody waits, there is room, and nobody opens"
+        if model.surplus_due is not None:
+            assert model.policies.shrink_delay, "C8"
             assert model.held <= model.limit, "C8"
-            assert all(link.slot.idle_since >= link.rests for link in model.stack), "dated before it was surplus"
+            for link in model.stack:
+                assert max(link.slot.idle_since, ledger.changed_at) >= link.rests, "dated before it was surplus"
+
+    def time_passes(self, seconds):
+        """Begin what the clock alone makes due."""
+        self.now += seconds
+        policies = self.model.policies
+        if policies.burst_delay or policies.min_size:
+            self.refill()
 
     # Callers come.
 
@@ -99,9 +129,11 @@ class LedgerMachine(Shell, RuleBasedStateMachine):
         self.desk.closed = closed
         lease = self.lease(None)
         served = self.desk.run(lease.__aenter__())
-        link = self.model.take()
+        link = self.taken if self.desk._careful else self.model.take(self.now)
         assert served == (link is not None)
         if served:
+            if self.model.watch:
+                self.model.watch.somebody_had_not_to_wait()
             assert lease._slot is link.slot, "C4"
             link.lease = lease
             self.compare()
@@ -117,6 +149,8 @@ class LedgerMachine(Shell, RuleBasedStateMachine):
         if refusal is None:
             caller = Caller(self.Waiter(Promise(), CONTEXT, self.now), self.now)
             self.ledger.park(caller.waiter)
+            if not self.model.line:
+                self.model.queue_since = self.now
             self.model.line.append(caller)
             self.compare()
             self.refill()
@@ -186,6 +220,9 @@ class LedgerMachine(Shell, RuleBasedStateMachine):
     def succeed(self, link, conn, *, closed):
         self.ledger.opened(link.slot, conn())
         self.model.totals["created"] += 1
+        lifetime = self.model.policies.max_lifetime
+        if lifetime is not None:
+            self.limit_life(link, self.now + lifetime, "expired")
         self.compare()
         self.offer(link, closed=closed)
         self.refill()
@@ -247,6 +284,7 @@ class LedgerMachine(Shell, RuleBasedStateMachine):
             self.model.rest(link, self.now)
             self.compare()
         else:
+            self.wear(link)
             self.offer(link, closed=closed)
 
     @needs("in use")
@@ -254,6 +292,7 @@ class LedgerMachine(Shell, RuleBasedStateMachine):
     def block_ends_where_the_strategy_is_asked(self, which, reusable, closed):
         link = pick(which, self.model.at("in use"))
         self.model.release(link)
+        self.wear(link)
         if not reusable:
             self.doom(link, "dirty")
         self.offer(link, closed=closed)
@@ -263,6 +302,7 @@ class LedgerMachine(Shell, RuleBasedStateMachine):
     def block_ends_and_a_reset_begins(self, which):
         link = pick(which, self.model.at("in use"))
         self.model.release(link)
+        self.wear(link)
         if link.doom or self.ledger.sheds:
             self.place(link)
         else:
@@ -277,6 +317,20 @@ class LedgerMachine(Shell, RuleBasedStateMachine):
         if failed:
             self.doom(link, "reset_failed")
         self.offer(link, closed=closed)
+
+    @needs("validating")
+    @rule(which=WHICH, how=mostly("well", "failed", "closed", "late"))
+    def validation_ends(self, which, how):
+        link = pick(which, self.model.at("validating"))
+        if how == "late":
+            assert self.ledger.begin_close(link.slot, "validation_failed")
+            self.model.begin_close(link, "validation_failed")
+            self.compare()
+        else:
+            if how == "failed":
+                self.doom(link, "validation_failed")
+            self.offer(link, closed=how == "closed")
+        self.refill()
 
     @precondition(lambda self: self.age % 3 == 0 and self.model.at("in use", "handed", "idle"))
     @rule(which=WHICH, times=SOME)
@@ -304,23 +358,64 @@ class LedgerMachine(Shell, RuleBasedStateMachine):
 
     # Surplus and limits.
 
-    @precondition(lambda self: self.model.keeps_surplus and self.model.stack)
+    @precondition(lambda self: self.model.policies.shrink_delay and self.model.stack)
     @rule(which=WHICH, late=st.sampled_from([0, 1, -1]))
     def surplus_has_idled_long_enough(self, which, late):
-        self.retire(pick(which, self.model.stack).date + late)
+        last = pick(which, self.model.stack)
+        self.pop("pop_surplus", max(last.date, self.model.changed) + self.model.policies.shrink_delay + late)
+        self.refill()
+
+    @precondition(lambda self: self.model.policies.max_idle is not None and self.model.stack)
+    @rule(which=WHICH, late=st.sampled_from([0, 1, -1]))
+    def connection_has_idled_for_too_long(self, which, late):
+        self.pop("pop_idle", pick(which, self.model.stack).date + self.model.policies.max_idle + late)
+        self.refill()
+
+    @precondition(lambda self: self.model.policies != self.Policies() or self.model.watch)
+    @rule(seconds=SOME)
+    def nothing_happens_for_a_while(self, seconds):
+        self.time_passes(seconds)
+
+    @precondition(lambda self: self.age % 5 == 3 and self.model.links)
+    @rule(which=WHICH, after=st.integers(0, 3))
+    def connection_is_to_go(self, which, after):
+        """Evicted, at once or after a while."""
+        links = [link for link in self.model.links if link.place not in {"opening", "given up", "closing"}]
+        if links:
+            link = pick(which, links)
+            self.limit_life(link, self.now + after, "evicted")
+            self.compare()
+
+    @precondition(lambda self: any(link.expires <= self.now for link in self.model.links))
+    @rule(which=WHICH)
+    def time_of_a_connection_has_come(self, which):
+        self.retire(pick(which, [link for link in self.model.links if link.expires <= self.now]))
+        self.refill()
+
+    @precondition(lambda self: self.model.policies.min_size)
+    @rule(paused=RARELY)
+    def pool_is_filled(self, paused):
+        self.ledger.fills = self.model.fills = True
+        self.ledger.paused = self.model.paused = paused
+        self.refill()
+
+    @precondition(lambda self: self.age % 7 == 4)
+    @rule(allowance=st.sampled_from([0, 1, 2, None]))
+    def server_recovers(self, allowance):
+        self.ledger.allowance = self.model.allowance = allowance
+        self.refill()
 
     @precondition(lambda self: self.age % 4 == 1)
     @rule(limits=LIMITS)
     def limits_change(self, limits):
-        limits = as_limits(limits)
+        limits = as_limits(limits, self.model.policies.min_size)
+        self.ledger.limits_changed(self.now)
+        self.model.changed = self.now
         self.ledger.set_limits(*limits)
         self.model.max_size, self.model.burst_limit = limits
         self.ceiling = max(self.model.limit, len(self.model.links))
         self.compare()
-        if self.model.keeps_surplus:
-            assert self.ledger.date_idle(self.now) == self.model.date(self.model.stack, self.now)
-            self.compare()
-        self.retire(-math.inf if self.model.keeps_surplus else math.inf)
+        self.pop("pop_surplus", -math.inf if self.model.policies.shrink_delay else math.inf)
         self.refill()
 
     # The end.
@@ -347,7 +442,10 @@ class LedgerMachine(Shell, RuleBasedStateMachine):
         self.former_links += self.model.at("in use")
         self.former_callers += self.served + self.leaving + self.model.live
         self.served, self.leaving = [], []
-        assert self.ledger.forget() == [link.slot for link in self.model.forget()]
+        expected = [link.slot.conn for link in self.model.forget()]
+        conns = self.ledger.forget()
+        assert len(conns) == len(expected)
+        assert all(map(operator.is_, conns, expected))
         self.compare()
 
     @precondition(lambda self: self.model.shut and self.model.at("in use", "handed"))
@@ -378,8 +476,10 @@ class LedgerMachine(Shell, RuleBasedStateMachine):
 def machine(kit):
     """Make a machine about the classes of the modules of `kit`."""
     about = {
+        "CoDel": kit.codel.CoDel,
         "Ledger": kit.ledger.Ledger,
         "Lease": kit.lease.Lease,
+        "Policies": kit.policies.Policies,
         "Waiter": kit.queue.Waiter,
         "sweep_at": kit.queue.SWEEP_AT,
     }

@@ -5,6 +5,7 @@ It decides what the ledger has to decide, by the slowest and plainest means ther
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 
 from asyncio_connection_pool._stats import CLOSE_REASONS
@@ -16,6 +17,7 @@ STATES = {
     "in use": "ready",
     "handed": "ready",  # its caller has not taken its next step yet
     "resetting": "resetting",
+    "validating": "validating",
     "closing": "closing",
     "gone": "gone",
 }
@@ -73,19 +75,53 @@ class Link:
         self.doom = None
         self.fresh = True
         self.rests = 0.0  # since when it is idle
-        self.date = 0.0  # since when it is surplus
+        self.date = 0.0  # since when it is idle, for the policies that ask for it
+        self.expires = math.inf
+        self.fate = "expired"
+        self.uses = 0
+        self.taken = -math.inf
+
+
+class Watch:
+    """What `CoDel` promises, from the list of all that happened to the queue."""
+
+    def __init__(self, policy):
+        self.policy = policy
+        self.long = []  # turns since the last short one at which a caller had waited for longer than the target
+        self.overload = []  # when it began, and each refusal since; or nothing
+
+    def somebody_had_not_to_wait(self):
+        self.long = []
+
+    def refuses(self, waited, now):
+        """Is the caller whose turn it is too late?"""
+        if self.overload and now >= self.overload[-1] + self.policy.interval:
+            self.overload, self.long = [], []
+        self.long = [*self.long, now] if waited > self.policy.target else []
+        if self.long and not self.overload and now >= self.long[0] + self.policy.interval:
+            self.overload = [now]
+        late = bool(self.overload) and waited > 2 * self.policy.target
+        self.overload += [now] * late
+        return late
 
 
 class Model:
     """What is true of the pool."""
 
-    def __init__(self, max_size, burst_limit, *, max_waiting, max_connecting, keeps_surplus, plain):
+    def __init__(self, max_size, burst_limit, *, max_waiting, max_connecting, policies, queue_policy, plain):
         self.max_size = max_size
         self.burst_limit = burst_limit
         self.max_waiting = max_waiting
         self.max_connecting = max_connecting
-        self.keeps_surplus = keeps_surplus
-        self.plain = plain
+        self.policies = policies
+        self.queue_policy = queue_policy
+        self.watch = queue_policy and Watch(queue_policy)
+        self.plain = plain and not self.ages
+        self.fills = False
+        self.paused = False
+        self.allowance = None
+        self.changed = 0.0  # when the limits were
+        self.queue_since = 0.0
         self.shut = False
         self.links = []
         self.stack = []
@@ -93,6 +129,18 @@ class Model:
         self.totals = Counter()
         self.closed = dict.fromkeys(CLOSE_REASONS, 0)
         self.waits = [0.0]
+
+    @property
+    def ages(self):
+        """Does a connection that is returned have to be looked at for its age, its uses, or the time?"""
+        policies = self.policies
+        given = (policies.max_lifetime, policies.max_uses, policies.max_idle, policies.validate_after)
+        return any(value is not None for value in given)
+
+    @property
+    def careful(self):
+        """Does an idle connection have to be looked at before it is handed out?"""
+        return self.policies.max_lifetime is not None or self.policies.validate_after is not None
 
     # Counting.
 
@@ -117,24 +165,72 @@ class Model:
     def room(self):
         """How many more connections could be opened now (C1)."""
         free = self.limit - len(self.links)
-        if self.max_connecting is not None:
-            free = min(free, self.max_connecting - len(self.at("opening", "given up")))
+        for most in (self.max_connecting, self.allowance):
+            if most is not None:
+                free = min(free, most - len(self.at("opening", "given up")))
         return max(free, 0)
 
     @property
-    def surplus_since(self):
-        return self.stack[0].date if self.held > self.max_size and self.stack else None
+    def supply(self):
+        """Connections in flight that were begun for the queue."""
+        return len(self.at("opening", "validating"))
+
+    @property
+    def lacks(self):
+        return self.fills and self.held < self.policies.min_size
+
+    @property
+    def full(self):
+        least = min(self.policies.min_size, self.limit)
+        return len(self.at("idle", "in use", "handed", "resetting", "validating")) >= least
+
+    @property
+    def surplus_due(self):
+        if self.held <= self.max_size or not self.stack:
+            return None
+        return max(self.stack[0].date, self.changed) + self.policies.shrink_delay
+
+    @property
+    def idle_due(self):
+        longest = self.policies.max_idle
+        spared = longest is None or self.held <= self.policies.min_size or not self.stack
+        return None if spared else self.stack[0].date + longest
+
+    @property
+    def burst_due(self):
+        """When the next caller for whom to open has waited long enough, if it waits for just that."""
+        delay = self.policies.burst_delay
+        if not delay or len(self.links) < self.max_size or not self.may_open() or not self.live:
+            return None
+        return self.open_for().since + delay
+
+    def stale(self, link, now):
+        after = self.policies.validate_after
+        return after is not None and now - link.date > after
+
+    def held_for(self, now, most):
+        """For how long each of those longest in use is held: since it was handed over, or since there is a queue."""
+        if not self.line or self.stack:
+            return []
+        since = [(max(link.taken, self.queue_since), link.taken < self.queue_since) for link in self.at("in use")]
+        return sorted(((now - when, older) for when, older in since), reverse=True)[:most]
 
     # Callers.
 
-    def take(self):
-        """The last that was used comes first (C4)."""
-        if not self.stack:
+    def take(self, now):
+        """The last that was used comes first (C4), unless it has to be validated before."""
+        if not self.stack or self.stale(self.stack[-1], now):
             return None
         self.totals["acquired_at_once"] += 1
         link = self.stack.pop()
         link.place = "in use"
+        if self.careful:
+            self.look_at_age(link, now)
         return link
+
+    def untake(self):
+        """Nobody was served after all."""
+        self.totals["acquired_at_once"] -= 1
 
     def refusals(self, *, patient):
         """The answers that are right for a newcomer; they differ only in a tick in which somebody was cancelled."""
@@ -144,7 +240,7 @@ class Model:
             return {"not now"}
         if self.max_waiting is None:
             return {None}
-        opened_for = len(self.at("opening")) + self.room
+        opened_for = self.supply + self.room + len(self.stack)
         queues = {len(waiting) + 1 - opened_for > self.max_waiting for waiting in (self.live, self.line)}
         return {"overloaded" if too_many else None for too_many in queues}
 
@@ -175,17 +271,28 @@ class Model:
         link.place = "in use"
         self.totals["acquired_after_opening" if link.fresh else "acquired_after_waiting"] += 1
         link.fresh = False
+        link.taken = now
         self.waits.append(now - caller.since)
         return True
 
     # Connections.
 
-    def must_open(self):
-        return self.room > 0 and len(self.live) > len(self.at("opening"))
+    def must_validate(self):
+        return bool(self.stack) and len(self.live) > self.supply
+
+    def may_validate(self):
+        return bool(self.stack) and len(self.line) > self.supply
+
+    def must_open(self, now):
+        due = self.burst_due
+        return self.room > 0 and len(self.live) > self.supply and (due is None or due <= now)
 
     def may_open(self):
         """A caller cancelled in the very tick may cost one open too many (C6)."""
-        return self.room > 0 and len(self.line) > len(self.at("opening"))
+        return self.room > 0 and len(self.line) > self.supply
+
+    def must_fill(self):
+        return self.room > 0 and not self.shut and self.lacks and not self.paused
 
     def open_for(self):
         """The first on whose behalf none was opened yet, else the first of all (C5)."""
@@ -200,6 +307,33 @@ class Model:
         """Its block has ended."""
         self.totals["released"] += 1
 
+    def wear(self, link, now):
+        link.uses += 1
+        if self.policies.max_uses is not None and link.uses >= self.policies.max_uses:
+            link.doom = link.doom or "worn_out"
+        self.look_at_age(link, now)
+
+    def look_at_age(self, link, now):
+        if link.expires <= now:
+            link.doom = link.doom or link.fate
+
+    def limit_life(self, link, expires, fate):
+        sooner = expires < link.expires
+        if sooner:
+            link.expires, link.fate = expires, fate
+        return sooner
+
+    def retire(self, link):
+        """Its time has come."""
+        if link.place == "closing":
+            return False
+        link.doom = link.doom or link.fate
+        idle = link.place == "idle"
+        if idle:
+            self.stack.remove(link)
+            self.begin_close(link, link.fate)
+        return idle
+
     def may_put_back(self, link):
         return self.plain and not self.line and link.doom is None and self.held <= self.max_size
 
@@ -209,42 +343,67 @@ class Model:
         link.rests = now
         self.stack.append(link)
 
+    def first_in_time(self, now):
+        """Take the first that waits, and all before it that have waited too long.
+
+        Returns:
+            The one to serve, and those to refuse.
+        """
+        late = []
+        while (caller := self.first()) is not None and self.watch and self.watch.refuses(now - caller.since, now):
+            if self.queue_policy.observe:
+                self.totals["would_be_rejections"] += 1
+                break
+            self.totals["rejections"] += 1
+            late.append(caller)
+        if caller is None and self.watch:
+            self.watch.somebody_had_not_to_wait()
+        return caller, late
+
     def place(self, link, now):
-        """Close it, or give it to the first who waits, or keep it (C3, C8, C9)."""
+        """Close it, or give it to the first who waits, or keep it (C3, C8, C9); and say who is refused."""
         if link.doom or self.held > self.limit:
-            return self.begin_close(link, link.doom or "surplus")
-        caller = self.first()
+            return self.begin_close(link, link.doom or "surplus"), []
+        caller, late = self.first_in_time(now)
+        return self.use(link, caller, now), late
+
+    def use(self, link, caller, now):
         if caller is not None:
             link.place = "handed"
             caller.link = link
             return caller
-        if self.held > self.max_size and not self.keeps_surplus:
+        if self.held > self.max_size and not self.policies.shrink_delay:
             return self.begin_close(link, "surplus")
         self.rest(link, now)
         return None
 
     def sheds(self):
         """Would one that is returned now be closed as surplus (C8)? Asked within the limit only."""
-        return not self.line and self.held > self.max_size and not self.keeps_surplus
+        return not self.line and self.held > self.max_size and not self.policies.shrink_delay
 
     def begin_close(self, link, reason):
         link.place = "closing"
         self.closed[reason] += 1
         return reason
 
-    def date(self, links, now):
-        if self.surplus_since is None:
-            return False
-        for link in links:
-            link.date = now
-        return True
+    def dates(self):
+        """Does it matter since when the last is idle?"""
+        policies = self.policies
+        always = policies.max_idle is not None or policies.validate_after is not None
+        return always or bool(policies.shrink_delay and self.surplus_due is not None)
 
-    def pop_surplus(self, since):
+    def pop_surplus(self, now):
         """The one that was used longest ago goes first; above the limit, there is no delay."""
-        if self.surplus_since is None or (self.surplus_since > since and self.held <= self.limit):
+        if self.surplus_due is None or (self.surplus_due > now and self.held <= self.limit):
             return None
+        return self.pop_oldest("surplus")
+
+    def pop_idle(self, now):
+        return None if self.idle_due is None or self.idle_due > now else self.pop_oldest("idle")
+
+    def pop_oldest(self, reason):
         link = self.stack.pop(0)
-        self.begin_close(link, "surplus")
+        self.begin_close(link, reason)
         return link
 
     def free(self, link, reason=None):
@@ -273,6 +432,8 @@ class Model:
         for link in list(self.links):
             self.free(link, "forgotten" if link in connected and link.place != "closing" else None)
         self.stack, self.line = [], []
+        self.paused, self.allowance = False, None
+        self.watch = self.queue_policy and Watch(self.queue_policy)
         return connected
 
     # Reading.
@@ -280,7 +441,7 @@ class Model:
     def stats(self):
         """What `PoolStats` has to say, field by field."""
         totals = ("acquired_at_once", "acquired_after_waiting", "acquired_after_opening", "released")
-        totals += ("created", "create_failures", "timeouts", "rejections")
+        totals += ("created", "create_failures", "timeouts", "rejections", "would_be_rejections")
         return {
             "max_size": self.max_size,
             "burst_limit": self.burst_limit,
@@ -288,7 +449,7 @@ class Model:
             "idle": len(self.at("idle")),
             "in_use": len(self.at("in use", "handed")),
             "opening": len(self.at("opening")),
-            "validating": 0,
+            "validating": len(self.at("validating")),
             "resetting": len(self.at("resetting")),
             "closing": len(self.at("closing", "given up")),
             "size": len(self.links),

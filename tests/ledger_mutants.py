@@ -13,7 +13,7 @@ from types import ModuleType, SimpleNamespace
 
 PACKAGE = "asyncio_connection_pool"
 COPY = "mutant_of_the_pool"
-MODULES = ("_stats", "_slot", "_queue", "_ledger", "_lease")
+MODULES = ("_stats", "_slot", "_queue", "_policies", "_codel", "_limits", "_retirement", "_ledger", "_lease")
 """What the state machine consists of, in the order of their imports."""
 
 SWEEP_SOON = ("_queue", "SWEEP_AT: Final = 32", "SWEEP_AT: Final = 0")
@@ -61,26 +61,6 @@ def _redirect(source):
 
 IN_LEDGER = {
     # The limit (C1).
-    "one connection too many is opened": (
-        "self.limit - len(self.slots)",
-        "self.limit - len(self.slots) + 1",
-    ),
-    "one connection too few is opened": (
-        "self.limit - len(self.slots)",
-        "self.limit - len(self.slots) - 1",
-    ),
-    "what is closing does not count": (
-        "self.limit - len(self.slots)",
-        "self.limit - self.held",
-    ),
-    "the burst limit is ignored": (
-        "self.limit = max_size if burst_limit is None else burst_limit",
-        "self.limit = max_size",
-    ),
-    "a close frees its slot when it begins": (
-        "self.move(slot, CLOSING)\n        self.totals.closed[reason] += 1",
-        "self.move(slot, GONE)\n        self.totals.closed[reason] += 1",
-    ),
     "an open that is given up frees its slot at once": (
         "self.move(slot, CLOSING)\n        self.broken_off += 1",
         "self.move(slot, GONE)\n        self.broken_off += 1",
@@ -103,7 +83,7 @@ IN_LEDGER = {
         "uncovered > self.max_waiting + 1",
     ),
     "max_waiting counts callers for whom something is being opened": (
-        "self.queue.length + 1 - self.opening -",
+        "self.queue.length + 1 - self.supply -",
         "self.queue.length + 1 -",
     ),
     "a closed pool takes callers": (
@@ -115,8 +95,8 @@ IN_LEDGER = {
         'return "not now"',
     ),
     "a rejection is not counted": (
-        "            self.totals.rejections += 1\n",
-        "",
+        '            self.totals.rejections += 1\n            return "overloaded"',
+        '            return "overloaded"',
     ),
     "a timeout in the queue is not counted": (
         "self.totals.timeouts += self.queue.remove(waiter)",
@@ -126,17 +106,9 @@ IN_LEDGER = {
         "        if not slot.handed:\n            return False\n",
         "",
     ),
-    "a hand-over is never settled": (
-        "        self.handed -= slot.handed\n",
-        "",
-    ),
     "a hand-over in vain is not settled when it is placed again": (
-        "        self._unhand(slot)\n        if slot.doom",
+        "        self.unhand(slot)\n        if slot.doom",
         "        if slot.doom",
-    ),
-    "a hand-over is not settled when its connection goes": (
-        "        self._unhand(slot)\n        self.move(slot, GONE)",
-        "        self.move(slot, GONE)",
     ),
     "a connection stays fresh in the hands of a caller": (
         "fresh=slot.fresh)\n        slot.fresh = False\n",
@@ -146,15 +118,7 @@ IN_LEDGER = {
         "slot.fresh = False\n        self.idle.append(slot)",
         "self.idle.append(slot)",
     ),
-    "a closed idle connection counts as an acquisition": (
-        "self.at_once -= 1",
-        "pass",
-    ),
     # Opens.
-    "opens that were given up do not count to max_connecting": (
-        "self.max_connecting - self.opening - self.broken_off",
-        "self.max_connecting - self.opening",
-    ),
     "an open that is given up is not remembered": (
         "        self.broken_off += 1\n",
         "",
@@ -164,16 +128,16 @@ IN_LEDGER = {
         "",
     ),
     "each caller has an open of its own, whatever is in flight": (
-        "if self.queue.length <= self.opening or",
-        "if not self.queue.length or",
+        "if self.queue.length > self.supply:",
+        "if self.queue.length:",
     ),
     "one open is started too many": (
-        "if self.queue.length <= self.opening or",
-        "if self.queue.length < self.opening or",
+        "if self.queue.length > self.supply:",
+        "if self.queue.length >= self.supply:",
     ),
     "one open is started too few": (
-        "if self.queue.length <= self.opening or",
-        "if self.queue.length <= self.opening + 1 or",
+        "if self.queue.length > self.supply:",
+        "if self.queue.length > self.supply + 1:",
     ),
     "what was opened is not counted": (
         "slot.conn = conn\n        self.totals.created += 1",
@@ -205,101 +169,20 @@ IN_LEDGER = {
         "if slot.doom or self.held > self.max_size:",
     ),
     "surplus begins one too early": (
-        "if self.held > self.max_size and not self.keeps_surplus",
-        "if self.held >= self.max_size and not self.keeps_surplus",
+        "if self.held > self.max_size and not self.policies",
+        "if self.held >= self.max_size and not self.policies",
     ),
     "surplus begins one too late": (
-        "if self.held > self.max_size and not self.keeps_surplus",
-        "if self.held > self.max_size + 1 and not self.keeps_surplus",
+        "if self.held > self.max_size and not self.policies",
+        "if self.held > self.max_size + 1 and not self.policies",
     ),
     "surplus is closed at once whatever the delay": (
-        "if self.held > self.max_size and not self.keeps_surplus",
+        "if self.held > self.max_size and not self.policies.shrink_delay",
         "if self.held > self.max_size",
     ),
     "the idle connections are a queue": (
         "self.idle.append(slot)",
         "self.idle.insert(0, slot)",
-    ),
-    "all are laid by, whatever a strategy wants to do first": (
-        "max_size if self.plain else -1",
-        "max_size",
-    ),
-    "what is above max_size is laid by": (
-        "max_size if self.plain else -1",
-        "self.limit if self.plain else -1",
-    ),
-    # The end of a connection.
-    "the last reason to close counts": (
-        "        slot.doom = slot.doom or reason\n",
-        "        slot.doom = reason\n",
-    ),
-    "an equal connection is discarded": (
-        "slot.conn is conn",
-        "slot.conn == conn",
-    ),
-    "an idle connection is discarded": (
-        " and slot not in idle",
-        "",
-    ),
-    "one discard dooms all that are the same object": (
-        "                    return True\n                found = True",
-        "                found = True",
-    ),
-    "a second discard of the same connection fails": (
-        "                found = True\n",
-        "",
-    ),
-    "surplus is not cleaned, though it will be closed": (
-        "kept = self.held <= self.max_size or",
-        "kept = self.held < self.max_size or",
-    ),
-    "what somebody waits for is shed": (
-        "return not (kept or self.queue.length)",
-        "return not kept",
-    ),
-    "the wrong end of the stack is dated": (
-        "self.idle[-1:]",
-        "self.idle[:1]",
-    ),
-    "all idle connections are dated anew at each return": (
-        "self.idle[-1:]",
-        "self.idle",
-    ),
-    "surplus is as old as the connection that was used last": (
-        "self.idle[0].idle_since",
-        "self.idle[-1].idle_since",
-    ),
-    "an idle connection is surplus at max_size": (
-        "if self.held <= self.max_size or not self.idle",
-        "if self.held < self.max_size or not self.idle",
-    ),
-    "the connection that was used last is retired": (
-        "self.idle.pop(0)",
-        "self.idle.pop()",
-    ),
-    "surplus is retired too late": (
-        "idle_since > since",
-        "idle_since >= since",
-    ),
-    "surplus is retired before its time": (
-        "idle_since > since",
-        "idle_since > since + 1",
-    ),
-    "surplus above the limit waits for its time": (
-        " and self.held <= self.limit)",
-        ")",
-    ),
-    "a close is not counted": (
-        "        self.totals.closed[reason] += 1\n        return reason",
-        "        return reason",
-    ),
-    "a slot is freed twice": (
-        "        if slot.state is GONE:\n            return\n",
-        "",
-    ),
-    "what was taken away from its holder is laid by when that ends": (
-        '        slot.doom = slot.doom or reason or "forgotten"\n',
-        "",
     ),
     # The end of a pool.
     "connections in use survive the end of their pool": (
@@ -327,8 +210,357 @@ IN_LEDGER = {
         "",
     ),
     "opens that the former loop gave up are not forgotten": (
-        "        self.queue.clear()\n        self.broken_off = 0\n",
-        "        self.queue.clear()\n",
+        "        self.broken_off = 0\n        return conns",
+        "        return conns",
+    ),
+    # Validations.
+    "nothing is ever validated": (
+        "if self.queue.length <= self.supply or not self.idle:",
+        "if True:",
+    ),
+    "each caller has a validation of its own": (
+        "if self.queue.length <= self.supply or not self.idle:",
+        "if not (self.queue.length and self.idle):",
+    ),
+    "the connection that was used longest ago is validated first": (
+        "slot = self.idle.pop()\n        self.move(slot, VALIDATING)",
+        "slot = self.idle.pop(0)\n        self.move(slot, VALIDATING)",
+    ),
+    # Filling, and bursts.
+    "a pool is filled at once after a failure": (
+        "if self.lacks and not self.paused else",
+        "if self.lacks else",
+    ),
+    "a pool is not filled": (
+        "return (self.add(), None) if self.lacks and not self.paused else None",
+        "return None",
+    ),
+    "a closed pool is filled": (
+        "if self.room <= 0 or self.shut:",
+        "if self.room <= 0:",
+    ),
+    "a burst is not delayed": (
+        "if burst_due is None or burst_due <= now:",
+        "if self.room:",
+    ),
+    "a burst comes a moment late": (
+        "burst_due <= now:",
+        "burst_due < now:",
+    ),
+    "the former loop's failure pauses the next": (
+        "        self.paused = False\n",
+        "",
+    ),
+    "the former loop's outage binds the next": (
+        "        self.allowance = None\n",
+        "",
+    ),
+    # Callers who have waited for too long.
+    "who waited for too long is not told": (
+        "            self.refused.append(waiter)\n",
+        "",
+    ),
+    "who waited for too long is not counted": (
+        "            self.totals.rejections += 1\n            self.refused",
+        "            self.refused",
+    ),
+    "who would be refused is not counted": (
+        "                self.totals.would_be_rejections += 1\n",
+        "",
+    ),
+    "a policy that observes refuses": (
+        "if overload.policy.observe:",
+        "if not overload:",
+    ),
+    "the queue is as long as before when nobody waits": (
+        "        overload.relax()\n",
+        "",
+    ),
+    "the former loop's overload outlives it": (
+        "Overload(self.queue_policy)\n        self.broken_off",
+        "self._overload\n        self.broken_off",
+    ),
+    # Who holds connections for how long.
+    "a queue begins anew with each caller": (
+        "        if not self.queue.length:\n            self.queue_since",
+        "        if True:\n            self.queue_since",
+    ),
+    "a hand-over is not dated": (
+        "        slot.taken_at = now\n",
+        "",
+    ),
+}
+
+IN_LIMITS = {
+    # The limit (C1).
+    "one connection too many is opened": (
+        "self.limit - len(self.slots)",
+        "self.limit - len(self.slots) + 1",
+    ),
+    "one connection too few is opened": (
+        "self.limit - len(self.slots)",
+        "self.limit - len(self.slots) - 1",
+    ),
+    "what is closing does not count": (
+        "self.limit - len(self.slots)",
+        "self.limit - self.held",
+    ),
+    "the burst limit is ignored": (
+        "self.limit = max_size if burst_limit is None else burst_limit",
+        "self.limit = max_size",
+    ),
+    # Opens.
+    "opens that were given up do not count to max_connecting": (
+        "most - self.opening - self.broken_off",
+        "most - self.opening",
+    ),
+    # Places.
+    "all are laid by, whatever a strategy wants to do first": (
+        "max_size if self._plain else -1",
+        "max_size",
+    ),
+    "what is above max_size is laid by": (
+        "max_size if self._plain else -1",
+        "self.limit if self._plain else -1",
+    ),
+    # The end of a connection.
+    "surplus is not cleaned, though it will be closed": (
+        "kept = self.held <= self.max_size or",
+        "kept = self.held < self.max_size or",
+    ),
+    "what somebody waits for is shed": (
+        "return not (kept or self.queue.length)",
+        "return not kept",
+    ),
+    "what idles when the limits change is surplus since it was used": (
+        "        self.changed_at = now\n",
+        "        pass\n",
+    ),
+    "surplus is as old as the connection that was used last": (
+        "self.idle[0].idle_since, self.changed_at",
+        "self.idle[-1].idle_since, self.changed_at",
+    ),
+    "an idle connection is surplus at max_size": (
+        "if self.held <= self.max_size or not self.idle",
+        "if self.held < self.max_size or not self.idle",
+    ),
+    # Over time.
+    "a validation is no supply": (
+        "return self.opening + self.validating",
+        "return self.opening",
+    ),
+    "an outage allows any number of opens": (
+        "(self.max_connecting, self.allowance)",
+        "(self.max_connecting,)",
+    ),
+    "a pool that nobody opened is filled": (
+        "return self.fills and self.held",
+        "return self.held",
+    ),
+    "one more than min_size is opened": (
+        "self.held < self.policies.min_size",
+        "self.held <= self.policies.min_size",
+    ),
+    "a pool is full of connections that are being opened": (
+        "return self.held - self.opening >=",
+        "return self.held >=",
+    ),
+    "a burst begins one too late": (
+        "len(self.slots) >= self.max_size",
+        "len(self.slots) > self.max_size",
+    ),
+    "a burst is due though opens enough are in flight": (
+        "if not bursts or self.queue.length <= self.supply or",
+        "if not bursts or",
+    ),
+    "a burst is due though there is no room": (
+        " or self.room <= 0:\n            return None\n        first",
+        ":\n            return None\n        first",
+    ),
+    "idle connections are retired below min_size": (
+        "self.held <= self.policies.min_size",
+        "self.held < self.policies.min_size",
+    ),
+    "the pool idles as long as its last used connection": (
+        "self.idle[0].idle_since + longest",
+        "self.idle[-1].idle_since + longest",
+    ),
+    "what was returned is laid by without a look at its age": (
+        "plain and not policies.looks_at_exit",
+        "plain",
+    ),
+}
+
+IN_RETIREMENT = {
+    # The limit (C1).
+    "a close frees its slot when it begins": (
+        "self.move(slot, CLOSING)\n        self.totals.closed[reason] += 1",
+        "self.move(slot, GONE)\n        self.totals.closed[reason] += 1",
+    ),
+    # Callers who wait.
+    "a hand-over is not settled when its connection goes": (
+        "        self.unhand(slot)\n        self.move(slot, GONE)",
+        "        self.move(slot, GONE)",
+    ),
+    "a closed idle connection counts as an acquisition": (
+        "self.at_once -= 1",
+        "pass",
+    ),
+    # The end of a connection.
+    "the last reason to close counts": (
+        "        slot.doom = slot.doom or reason\n",
+        "        slot.doom = reason\n",
+    ),
+    "an equal connection is discarded": (
+        "slot.conn is conn",
+        "slot.conn == conn",
+    ),
+    "an idle connection is discarded": (
+        " and slot not in idle",
+        "",
+    ),
+    "one discard dooms all that are the same object": (
+        "                    return True\n                found = True",
+        "                found = True",
+    ),
+    "a second discard of the same connection fails": (
+        "                found = True\n",
+        "",
+    ),
+    "surplus is never dated": (
+        "        slot.idle_since = now\n",
+        "        pass\n",
+    ),
+    "the connection that was used last is retired": (
+        "self.idle.pop(0)",
+        "self.idle.pop()",
+    ),
+    "surplus is retired too late": (
+        "(due > now and",
+        "(due >= now and",
+    ),
+    "surplus is retired before its time": (
+        "(due > now and",
+        "(due > now + 1 and",
+    ),
+    "surplus above the limit waits for its time": (
+        " and self.held <= self.limit)",
+        ")",
+    ),
+    "a close is not counted": (
+        "        self.totals.closed[reason] += 1\n        return reason",
+        "        return reason",
+    ),
+    "a slot is freed twice": (
+        "        if slot.state is GONE:\n            return\n",
+        "",
+    ),
+    "what was taken away from its holder is laid by when that ends": (
+        '        slot.doom = slot.doom or reason or "forgotten"\n',
+        "",
+    ),
+    # Over time.
+    "a connection is validated a moment early": (
+        "self.idle[-1].idle_since > after",
+        "self.idle[-1].idle_since >= after",
+    ),
+    "all are validated if one is old": (
+        "self.idle[-1].idle_since > after",
+        "self.idle[0].idle_since > after",
+    ),
+    "a connection whose time has come is handed out": (
+        "        self.look_at_age(slot, now)\n        return slot",
+        "        return slot",
+    ),
+    "a connection is used once too often": (
+        "slot.uses >= most",
+        "slot.uses > most",
+    ),
+    "a connection is not worn by its use": (
+        "        slot.uses += 1\n",
+        "",
+    ),
+    "a connection whose time has come is kept": (
+        '            self.doom(slot, "worn_out")\n        self.look_at_age(slot, now)\n',
+        '            self.doom(slot, "worn_out")\n',
+    ),
+    "a connection lives for a moment more": (
+        "if slot.expires <= now:",
+        "if slot.expires < now:",
+    ),
+    "a later time to go replaces an earlier one": (
+        "        if expires >= slot.expires:\n            return False\n",
+        "",
+    ),
+    "what is evicted has expired": (
+        "        slot.fate = fate\n",
+        "",
+    ),
+    "the time of a connection in use never comes": (
+        "        self.doom(slot, slot.fate)\n        if slot not in self.idle:",
+        "        if slot not in self.idle:",
+    ),
+    "a connection that is retired idles on": (
+        "        self.idle.remove(slot)\n",
+        "",
+    ),
+    "what is closing is doomed anew": (
+        "if slot.state in (GONE, CLOSING):",
+        "if slot.state is GONE:",
+    ),
+    "a connection idles for a moment more": (
+        "due is not None and due <= now else",
+        "due is not None and due < now else",
+    ),
+}
+
+IN_POLICIES = {
+    "uses are not counted": (
+        "self.max_lifetime is not None or self.max_uses is not None or",
+        "self.max_lifetime is not None or",
+    ),
+    "lifetimes are not looked at when a connection is returned": (
+        "self.max_lifetime is not None or self.max_uses is not None or",
+        "self.max_uses is not None or",
+    ),
+    "what is laid by is not dated": (
+        "return self.max_idle is not None or self.validate_after is not None",
+        "return False",
+    ),
+}
+
+IN_CODEL = {
+    "the target is too long a wait": (
+        "if waited <= self.policy.target:",
+        "if waited < self.policy.target:",
+    ),
+    "who waited for twice the target is late": (
+        "waited <= 2 * self.policy.target",
+        "waited < 2 * self.policy.target",
+    ),
+    "an overload begins a moment late": (
+        "now - self._long_since >= self.policy.interval",
+        "now - self._long_since > self.policy.interval",
+    ),
+    "an overload begins at once": (
+        "elif not self.overloaded and now - self._long_since >= self.policy.interval:",
+        "elif not self.overloaded:",
+    ),
+    "an overload ends a moment late": (
+        "now - self._refused_at >= self.policy.interval",
+        "now - self._refused_at > self.policy.interval",
+    ),
+    "an overload never ends": (
+        "            self.overloaded = False\n",
+        "            pass\n",
+    ),
+    "a refusal does not prolong an overload": (
+        "        self._refused_at = now\n        return True",
+        "        return True",
+    ),
+    "who is served at once is overlooked": (
+        "if at_once != self._at_once:",
+        "if not self:",
     ),
 }
 
@@ -378,8 +610,8 @@ IN_QUEUE = {
         "for waiter in self._entries if not waiter.queued])",
     ),
     "an open is on behalf of the caller that came last": (
-        "            waiter = self._uncovered.popleft()\n",
-        "            waiter = self._uncovered.pop()\n",
+        "                return self._uncovered[0]\n",
+        "                return self._uncovered[-1]\n",
     ),
     "each open is on behalf of the first caller": (
         "        while self._uncovered:\n",
@@ -408,6 +640,11 @@ IN_QUEUE = {
 }
 
 IN_SLOT = {
+    # Callers who wait.
+    "a hand-over is never settled": (
+        "        self.handed -= slot.handed\n",
+        "",
+    ),
     "what is closing is held": (
         "            self.closing += by\n            return\n",
         "            self.closing += by\n",
@@ -427,6 +664,10 @@ IN_SLOT = {
     "a slot is counted where it goes and not where it comes from": (
         "        self._count(slot.state, -1)\n",
         "",
+    ),
+    "what is being validated is in use": (
+        " - self.resetting - self.validating",
+        " - self.resetting",
     ),
 }
 
@@ -472,5 +713,15 @@ IN_STATS = {
     ),
 }
 
-BY_MODULE = {"_ledger": IN_LEDGER, "_queue": IN_QUEUE, "_slot": IN_SLOT, "_lease": IN_LEASE, "_stats": IN_STATS}
+BY_MODULE = {
+    "_ledger": IN_LEDGER,
+    "_limits": IN_LIMITS,
+    "_retirement": IN_RETIREMENT,
+    "_policies": IN_POLICIES,
+    "_codel": IN_CODEL,
+    "_queue": IN_QUEUE,
+    "_slot": IN_SLOT,
+    "_lease": IN_LEASE,
+    "_stats": IN_STATS,
+}
 MUTANTS = {name: (module, *change) for module, changes in BY_MODULE.items() for name, change in changes.items()}

@@ -15,12 +15,15 @@ class NothingIdleError(Exception):
 class Desk:
     """As much of a pool as a `Lease` needs: its fast path is the ledger's, written out."""
 
-    def __init__(self, ledger, drop):
+    def __init__(self, ledger, drop, take, *, careful):
         self._ledger = ledger
+        self._careful = careful
+        self._idle = [] if self._careful else ledger.idle
         self._checkout = self
         self._loop = self
         self._thread = get_ident()
         self._drop = drop
+        self.take = take
         self.closed = 0
         """How many that come next are closed."""
 
@@ -59,15 +62,17 @@ class Desk:
 class Shell:
     """A ledger, its model, and all that belongs to an event but the event itself."""
 
+    CoDel: type
     Ledger: type
     Lease: type
+    Policies: type
     Waiter: type
     sweep_at: int
 
     def begin(self, limits, **options):
         self.ledger = self.Ledger(*limits, name="pool", **options)
         self.model = Model(*limits, **options)
-        self.desk = Desk(self.ledger, self.drop_idle)
+        self.desk = Desk(self.ledger, self.drop_idle, self.take_with_care, careful=self.model.careful)
         self.now = 1.0
         self.ceiling = self.model.limit
         self.served = []  # handed a connection, and their next step is to come
@@ -93,28 +98,55 @@ class Shell:
             assert (slot.state, slot.doom, slot.fresh) == (STATES[link.place], link.doom, link.fresh)
         assert ledger.shut == model.shut
         assert ledger.broken_off == len(model.at("given up"))
-        assert ledger.surplus_since == model.surplus_since
+        assert (ledger.surplus_due, ledger.idle_due) == (model.surplus_due, model.idle_due)
+        assert ledger.burst_due == model.burst_due
+        assert (ledger.lacks, ledger.full) == (model.lacks, model.full)
+        assert (max(ledger.room, 0), ledger.supply) == (model.room, model.supply)
         assert model.held > model.limit or ledger.sheds == model.sheds()
+        assert ledger.held_for(self.now, 2) == model.held_for(self.now, 2)
         queue = ledger.queue
         most = 2 * queue.length + self.sweep_at
         assert len(queue._uncovered) <= len(queue._entries) <= most, "the dead are swept out"
 
     def refill(self):
-        """Open while the queue needs it."""
-        while True:
-            must, may = self.model.must_open(), self.model.may_open()
-            order = self.ledger.next_open()
-            if order is None:
-                assert not must
-                return
-            slot, waiter = order
+        """Validate and open while the queue needs it, and open while the pool is to be filled."""
+        while self.validate_one():
+            pass
+        while self.open_one():
+            pass
+
+    def validate_one(self):
+        must, may = self.model.must_validate(), self.model.may_validate()
+        slot = self.ledger.next_validation()
+        assert must <= (slot is not None) <= may
+        if slot is not None:
+            link = self.model.stack.pop()
+            assert link.slot is slot
+            link.place = "validating"
+        self.compare()
+        return slot is not None
+
+    def open_one(self):
+        must, may, must_fill = self.model.must_open(self.now), self.model.may_open(), self.model.must_fill()
+        order = self.ledger.next_open(self.now)
+        if order is None:
+            assert not must
+            assert not must_fill
+            return False
+        slot, waiter = order
+        if waiter is None:
+            assert must_fill
+            assert not must
+        else:
             assert may
             assert self.model.live
+            assert (self.model.burst_due or 0) <= self.now
             caller = self.model.open_for()
             assert waiter is caller.waiter, "C5"
             caller.opened_for = True
-            self.model.reserve(slot)
-            self.compare()
+        self.model.reserve(slot)
+        self.compare()
+        return True
 
     def fail_first(self, error):
         """Raise what went wrong to the caller that has waited longest (C6)."""
@@ -126,20 +158,29 @@ class Shell:
         self.compare()
 
     def place(self, link):
-        placed = self.ledger.place(link.slot)
-        expected = self.model.place(link, self.now)
+        if self.desk._careful:
+            self.look_at_age(link)
+        times = [self.now] if self.model.queue_policy else []
+        placed = self.ledger.place(link.slot, *times)
+        expected, late = self.model.place(link, self.now)
         assert placed == (expected.waiter if isinstance(expected, Caller) else expected)
+        assert self.ledger.refused == [caller.waiter for caller in late]
+        self.ledger.refused = []
         self.compare()
+        for caller in late:
+            caller.promise.set_exception(OSError())
+            self.step_aside(caller, expected=False)
         if isinstance(expected, Caller):
             expected.promise.set_result(link.slot)
             self.served.append(expected)
         elif expected is None:
-            self.begin_to_watch()
+            self.date(link)
 
-    def begin_to_watch(self):
-        if self.model.keeps_surplus:
-            dated = self.ledger.date_idle(self.now, last=True)
-            assert dated == self.model.date(self.model.stack[-1:], self.now)
+    def date(self, link):
+        """Have a connection that has just become idle be so from now on, if that matters."""
+        if self.model.dates():
+            self.ledger.date(link.slot, self.now)
+            link.date = self.now
             self.compare()
 
     def offer(self, link, *, closed):
@@ -154,10 +195,30 @@ class Shell:
         self.free(link, "dead")
 
     def drop_idle(self, slot):
-        link = self.model.take()
+        link = self.model.take(self.now)
         assert link.slot is slot, "C4"
-        self.model.totals["acquired_at_once"] -= 1
+        self.model.untake()
         self.drop(link)
+
+    def take_with_care(self):
+        """Take what a caller gets at once, where policies have a say in that."""
+        while (slot := self.ledger.take(self.now)) is not None:
+            link = self.model.take(self.now)
+            assert link is not None
+            assert link.slot is slot, "C4"
+            self.compare()
+            closed = link.doom is None and self.desk._is_closed(slot.conn)
+            if not (link.doom or closed):
+                self.taken = link
+                return slot
+            self.ledger.untake()
+            self.model.untake()
+            if closed:
+                self.drop(link)
+            else:
+                self.place(link)
+        self.taken = None
+        return None
 
     def free(self, link, reason=None):
         self.ledger.free(link.slot, reason)
@@ -170,11 +231,30 @@ class Shell:
         self.ledger.doom(link.slot, reason)
         link.doom = link.doom or reason
 
-    def retire(self, since):
-        while (slot := self.ledger.pop_surplus(since)) is not None:
-            link = self.model.pop_surplus(since)
+    def look_at_age(self, link):
+        self.ledger.look_at_age(link.slot, self.now)
+        self.model.look_at_age(link, self.now)
+
+    def wear(self, link):
+        """Look at a connection that is given back, if there is anything to look at."""
+        if self.model.ages:
+            self.ledger.wear(link.slot, self.now)
+            self.model.wear(link, self.now)
+
+    def limit_life(self, link, expires, fate):
+        assert self.ledger.limit_life(link.slot, expires, fate) == self.model.limit_life(link, expires, fate)
+
+    def retire(self, link):
+        assert self.ledger.retire(link.slot) == self.model.retire(link)
+        self.compare()
+
+    def pop(self, what, now):
+        """Begin to close what has idled for long enough."""
+        ledger_pops, model_pops = getattr(self.ledger, what), getattr(self.model, what)
+        while (slot := ledger_pops(now)) is not None:
+            link = model_pops(now)
             assert link is not None
             assert slot is link.slot
             self.compare()
-        assert self.model.pop_surplus(since) is None
+        assert model_pops(now) is None
         self.compare()

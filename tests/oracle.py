@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 
 from asyncio_connection_pool import ConnectionPool
@@ -19,23 +20,29 @@ def check(pool: ConnectionPool) -> None:
     assert states["ready"] == stats.idle + stats.in_use
     assert states["opening"] == stats.opening
     assert states["resetting"] == stats.resetting
+    assert states["validating"] == stats.validating
     assert states["closing"] == stats.closing
     parts = (stats.idle, stats.in_use, stats.opening, stats.validating, stats.resetting, stats.closing)
     assert stats.size == sum(parts)
     live = sum(waiter.live for waiter in ledger.queue._entries)
     assert live <= stats.waiting
-    assert not (ledger.idle and live), "C3"
+    assert not ledger.idle or live <= stats.opening + stats.validating, "C3"
+    assert not (ledger.idle and live) or ledger.policies.validate_after is not None, "C3"
     alive = stats.idle + stats.in_use + stats.resetting + stats.validating
     assert stats.created == sum(stats.closed.values()) + alive
     connecting = ledger.opening + ledger.broken_off
-    room = stats.size < stats.limit and (ledger.max_connecting is None or connecting < ledger.max_connecting)
-    assert pool.closed or live <= stats.opening or not room, "a waiter nobody opens for"
+    bounds = (most for most in (ledger.max_connecting, ledger.allowance) if most is not None)
+    room = stats.size < stats.limit and all(connecting < most for most in bounds)
+    supplied = live <= stats.opening + stats.validating or not room
+    assert pool.closed or supplied or ledger.burst_due is not None, "a waiter nobody opens for"
+    in_pause = ledger.allowance == 0 and not pool.closed
+    assert not in_pause or pool._supply.maintenance._retry_at < math.inf, "an outage that nobody looks at"
 
 
 def check_settled(pool: ConnectionPool) -> None:
     """Nobody uses the pool, waits for it or works for it any more: nothing may be left over."""
     check(pool)
     stats = pool.stats()
-    assert stats.in_use == stats.opening == stats.resetting == stats.closing == stats.waiting == 0
+    assert stats.in_use == stats.opening == stats.resetting == stats.validating == stats.closing == stats.waiting == 0
     assert stats.released == stats.acquired
-    assert stats.idle <= stats.max_size or pool._shrink_delay
+    assert stats.idle <= stats.max_size or pool._ledger.policies.shrink_delay

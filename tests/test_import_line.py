@@ -13,13 +13,18 @@ import pytest
 import source
 
 LINE = [
-    {"_errors", "_stats", "_slot", "_queue"},
+    {"_errors", "_stats", "_slot", "_queue", "_policies", "_codel", "_outage"},
+    {"_limits", "_lifetimes"},
+    {"_retirement"},
     {"_ledger"},
+    {"_holders"},
     {"_strategy", "_observe"},
     {"_options", "_questions", "_tasks", "_fork", "_compat"},
     {"_closing", "_maintenance"},
+    {"_placing"},
     {"_supply"},
     {"_lease", "_checkout"},
+    {"_binding"},
     {"_pool"},
     {"__init__"},
 ]
@@ -60,7 +65,7 @@ def test_the_core_imports_nothing_but_the_standard_library(module):
     assert tops <= sys.stdlib_module_names | {source.PACKAGE}
 
 
-@pytest.mark.parametrize("module", ["_ledger", "_queue", "_slot"])
+@pytest.mark.parametrize("module", ["_ledger", "_retirement", "_limits", "_policies", "_queue", "_slot"])
 def test_the_state_machine_knows_no_loop_and_no_clock(module):
     tops = {name.partition(".")[0] for name in source.imports(source.core_modules()[module], for_types=True)}
     assert not tops & {"asyncio", "time", "datetime", "threading", "concurrent"}

@@ -18,7 +18,15 @@ from scenarios import callers, hold, idle, leave_all, outcome, settle, use, virt
 STATES = ("idle", "in_use", "opening", "validating", "resetting", "closing")
 TOTALS = (
     *("acquired_at_once", "acquired_after_waiting", "acquired_after_opening", "released", "created"),
-    *("create_failures", "closed", "timeouts", "rejections", "wait_seconds_total", "wait_seconds_max"),
+    *(
+        "create_failures",
+        "closed",
+        "timeouts",
+        "rejections",
+        "would_be_rejections",
+        "wait_seconds_total",
+        "wait_seconds_max",
+    ),
 )
 
 

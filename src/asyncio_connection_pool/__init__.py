@@ -1,16 +1,19 @@
 """A generic, high-throughput, optionally burstable pool for asyncio."""
 
+from asyncio_connection_pool._codel import CoDel
 from asyncio_connection_pool._errors import (
     PoolClosedError,
     PoolError,
     PoolOverloadedError,
     PoolTimeoutError,
 )
+from asyncio_connection_pool._outage import Reconnect
 from asyncio_connection_pool._pool import ConnectionPool
 from asyncio_connection_pool._stats import PoolStats
 from asyncio_connection_pool._strategy import ConnectionStrategy
 
 __all__ = (
+    "CoDel",
     "ConnectionPool",
     "ConnectionStrategy",
     "PoolClosedError",
@@ -18,4 +21,5 @@ __all__ = (
     "PoolOverloadedError",
     "PoolStats",
     "PoolTimeoutError",
+    "Reconnect",
 )

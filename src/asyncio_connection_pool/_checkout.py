@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextvars import copy_context
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from asyncio_connection_pool import _errors
 from asyncio_connection_pool._options import DEFAULT, Unset
@@ -15,12 +15,18 @@ if TYPE_CHECKING:
 
     from asyncio_connection_pool._closing import Closing
     from asyncio_connection_pool._errors import PoolError, Stage
+    from asyncio_connection_pool._holders import Holders
     from asyncio_connection_pool._ledger import Ledger, Refusal
     from asyncio_connection_pool._questions import Questions
     from asyncio_connection_pool._slot import Slot
     from asyncio_connection_pool._supply import Supply
 
 Conn = TypeVar("Conn")
+
+LONGEST: Final = 3
+"""Holders of whom an error tells."""
+SAME_MOMENT: Final = 0.01
+"""Seconds in which timeouts tell the same ages, so that a thousand of them cost as much as one."""
 
 
 class Checkout(Generic[Conn]):
@@ -33,6 +39,7 @@ class Checkout(Generic[Conn]):
         supply: Supply[Conn],
         closing: Closing[Conn],
         questions: Questions[Conn],
+        holders: Holders[Conn] | None,
         timeout: float | None,
     ) -> None:
         """Begin with nobody; `timeout` is for who brings none, in seconds."""
@@ -41,7 +48,27 @@ class Checkout(Generic[Conn]):
         self._supply = supply
         self._closing = closing
         self._questions = questions
+        self._holders = holders
+        self._looked_at = -SAME_MOMENT
+        self._ages = ""
         self._timeout = timeout
+
+    def take(self) -> Slot[Conn] | None:
+        """Take an idle connection in a pool whose policies have a say in that."""
+        now = self._loop.time()
+        while (slot := self._ledger.take(now)) is not None:
+            if slot.doom is None:
+                try:
+                    if self._supply.fit(slot):
+                        return slot
+                except BaseException:
+                    self._ledger.untake()
+                    self._supply.refill()
+                    raise
+            else:
+                self._supply.offer(slot)
+            self._ledger.untake()
+        return None
 
     def refuse_idle(self, slot: Slot[Conn], answer: object) -> None:
         """Drop an idle connection that was taken, and is closed (C7).
@@ -78,6 +105,8 @@ class Checkout(Generic[Conn]):
         self._ledger.park(waiter)
         try:
             self._supply.refill()
+            if self._holders is not None and self._holders.park(waiter):
+                raise _errors.deadlock(self._ledger.stats(), self._holders.describe(loop.time()))
         except BaseException as exc:
             self.abandon(waiter, exc)
             raise
@@ -94,8 +123,23 @@ class Checkout(Generic[Conn]):
     def _late(self, seconds: float) -> PoolError:
         """Describe a wait of `seconds`: were there opens enough for all who wait?"""
         stats = self._ledger.stats()
-        stage: Stage = "opening" if stats.opening >= stats.waiting > 0 else "waiting"
-        return _errors.pool_timeout(stats, seconds, stage, self._supply.last_failure)
+        stage: Stage = "waiting"
+        recovering = self._ledger.allowance is not None and stats.limit > stats.size
+        if recovering:
+            stage = "opening"
+        elif stats.opening + stats.validating >= stats.waiting > 0:
+            stage = "opening" if stats.opening else "validating"
+        return _errors.pool_timeout(stats, seconds, stage, self._supply.last_failure, self._who_holds())
+
+    def _who_holds(self) -> str:
+        now = self._loop.time()
+        if self._holders is not None:
+            return f"; held by {self._holders.describe(now)}"
+        if now - self._looked_at > SAME_MOMENT:
+            self._looked_at = now
+            ages = [f"{'over ' * older}{age:.3g} s" for age, older in self._ledger.held_for(now, LONGEST)]
+            self._ages = f"; held longest: {', '.join(ages)} (track_holders=True tells by whom)" if ages else ""
+        return self._ages
 
     def _time_out(self, waiter: Waiter, seconds: float) -> None:
         if not waiter.future.done():

@@ -60,6 +60,15 @@ def pool_overloaded(stats: PoolStats, max_waiting: int | None) -> PoolOverloaded
     )
 
 
+def queue_too_slow(stats: PoolStats, waited: float) -> PoolOverloadedError:
+    """Describe a wait that was given up since the queue is overloaded."""
+    return PoolOverloadedError(
+        f"pool {stats.name!r} is overloaded: this caller had waited {waited:.3g} s when its turn came, and waits "
+        f"have been too long for a while ({numbers(stats)}): shed the load, or raise max_size, burst_limit or "
+        "the target of the queue_policy"
+    )
+
+
 _ADVICE: dict[Stage, str] = {
     "waiting": ("hold connections for shorter, or raise max_size, burst_limit or the timeout"),
     "opening": "look at the server and the network, or raise the timeout",
@@ -72,16 +81,34 @@ def pool_timeout(
     seconds: float,
     stage: Stage,
     last_failure: BaseException | None,
+    holders: str = "",
 ) -> PoolTimeoutError:
-    """Describe a wait that took too long, caused by `last_failure` if there is one."""
+    """Describe a wait that took too long, caused by `last_failure` if there is one.
+
+    Args:
+        stats: The pool.
+        seconds: The time that ran out.
+        stage: What was being waited for.
+        last_failure: Why the last open failed, if it did.
+        holders: Who holds the connections, or for how long.
+    """
     cause = "" if last_failure is None else f"; last connect error: {last_failure!r}"
     error = PoolTimeoutError(
         f"pool {stats.name!r} had no connection within {seconds:g} s, stage: {stage} "
-        f"({numbers(stats)}){cause}: {_ADVICE[stage]}",
+        f"({numbers(stats)}){holders}{cause}: {_ADVICE[stage]}",
         stage=stage,
     )
     error.__cause__ = last_failure
     return error
+
+
+def deadlock(stats: PoolStats, holders: str) -> PoolError:
+    """Describe an acquisition that could only ever wait for its own caller."""
+    return PoolError(
+        f"pool {stats.name!r} is deadlocked: every connection is held by a task that itself waits for one "
+        f"({numbers(stats)}; held by {holders}): don't acquire inside a block that holds a connection, or "
+        "raise max_size or burst_limit"
+    )
 
 
 def closed_at_birth(stats: PoolStats, times: int) -> PoolError:

@@ -53,19 +53,25 @@ cancelled again. *A lock*: all of the above is one step long: there is nothing t
 
 from __future__ import annotations
 
-from typing import Literal, TypeVar
+from heapq import nlargest
+from typing import Final, Literal, TypeVar
 
-from asyncio_connection_pool._queue import Waiter, WaitQueue
-from asyncio_connection_pool._slot import CLOSING, GONE, OPENING, READY, RESETTING, Slot, Slots
-from asyncio_connection_pool._stats import CloseReason, PoolStats, Totals
+from asyncio_connection_pool._codel import CoDel, Overload
+from asyncio_connection_pool._policies import Policies
+from asyncio_connection_pool._queue import Waiter
+from asyncio_connection_pool._retirement import Retirement
+from asyncio_connection_pool._slot import CLOSING, OPENING, READY, RESETTING, VALIDATING, Slot
+from asyncio_connection_pool._stats import CloseReason, PoolStats
 
 Conn = TypeVar("Conn")
+
+NO_POLICIES: Final = Policies()
 
 Refusal = Literal["closed", "overloaded", "not now"]
 """Why an acquisition may not even queue."""
 
 
-class Ledger(Slots[Conn]):
+class Ledger(Retirement[Conn]):
     """Slots, idle stack and queue of one pool. See the essay above."""
 
     def __init__(
@@ -76,53 +82,47 @@ class Ledger(Slots[Conn]):
         name: str,
         max_waiting: int | None = None,
         max_connecting: int | None = None,
-        keeps_surplus: bool = False,
+        policies: Policies = NO_POLICIES,
+        queue_policy: CoDel | None = None,
         plain: bool = True,
     ) -> None:
-        """Begin with no slot taken and nobody waiting."""
-        super().__init__()
+        """Begin with no slot taken and nobody waiting.
+
+        Args:
+            max_size: See `ConnectionPool`, as for the others.
+            burst_limit: See there.
+            name: See there.
+            max_waiting: See there.
+            max_connecting: See there.
+            policies: What is done over time.
+            queue_policy: See there.
+            plain: Whether the strategy leaves a return no step but to lay the connection by.
+        """
+        super().__init__(max_size, burst_limit, max_connecting, policies, plain=plain)
         self.name = name
         self.max_waiting = max_waiting
-        self.max_connecting = max_connecting
-        self.keeps_surplus = keeps_surplus
-        self.plain = plain
-        """Whether a return has no step but to lay the connection by."""
         self.shut = False
-        self.at_once = 0
-        self.totals = Totals()
-        self.queue = WaitQueue()
-        self.handed = 0
-        """Slots in use whose caller has not taken its next step yet."""
-        self.broken_off = 0
-        """Opens that were given up, and still run."""
-        self.set_limits(max_size, burst_limit)
-
-    def set_limits(self, max_size: int, burst_limit: int | None) -> None:
-        """Change the limits; what is open above them goes when it comes back."""
-        self.max_size = max_size
-        self.burst_limit = burst_limit
-        self.limit = max_size if burst_limit is None else burst_limit
-        self.kept = max_size if self.plain else -1
-        """With no more held than this, what is returned is simply laid by."""
-
-    def untake(self) -> None:
-        """Take back that a caller was served: the connection was closed."""
-        self.at_once -= 1
+        self.queue_since = 0.0
+        """When the first caller came to the queue that is now."""
+        self.queue_policy = queue_policy
+        self._overload = None if queue_policy is None else Overload(queue_policy)
+        self.refused: list[Waiter] = []
+        """Callers that `place` found to have waited too long, for the shell to tell."""
 
     # The queue.
 
     def refusal(self, *, patient: bool) -> Refusal | None:
         """Say why a caller that found nothing idle may not queue, and count it.
 
-        `max_waiting` counts those for whom nothing is being or can be opened, and those
-        that were cancelled in this very tick.
+        `max_waiting` counts those for whom nothing is being or can be opened or validated,
+        and those that were cancelled in this very tick.
         """
         if self.shut:
             return "closed"
         if not patient:
             self.totals.timeouts += 1
             return "not now"
-        uncovered = self.queue.length + 1 - self.opening - max(self._room(), 0)
+        uncovered = self.queue.length + 1 - self.supply - len(self.idle) - max(self.room, 0)
         if self.max_waiting is not None and uncovered > self.max_waiting:
             self.totals.rejections += 1
             return "overloaded"
@@ -130,6 +130,8 @@ class Ledger(Slots[Conn]):
 
     def park(self, waiter: Waiter) -> None:
         """Queue a caller behind all others (C3)."""
+        if not self.queue.length:
+            self.queue_since = waiter.since
         self.queue.push(waiter)
 
     def next_waiter(self) -> Waiter | None:
@@ -148,34 +150,37 @@ class Ledger(Slots[Conn]):
         """Settle a hand-over: the caller has taken its connection, if that is not gone."""
         if not slot.handed:
             return False
-        self._unhand(slot)
+        self.unhand(slot)
+        slot.taken_at = now
         self.totals.served(now - waiter.since, fresh=slot.fresh)
         slot.fresh = False
         return True
 
-    def _unhand(self, slot: Slot[Conn]) -> None:
-        self.handed -= slot.handed
-        slot.handed = False
-
     # Supply.
 
-    def _room(self) -> int:
-        """Count the connections that may be opened now; negative if `limit` was lowered."""
-        free = self.limit - len(self.slots)
-        if self.max_connecting is None:
-            return free
-        return min(free, self.max_connecting - self.opening - self.broken_off)
+    def next_validation(self) -> Slot[Conn] | None:
+        """Reserve an idle connection to validate, if the queue needs one."""
+        if self.queue.length <= self.supply or not self.idle:
+            return None
+        slot = self.idle.pop()
+        self.move(slot, VALIDATING)
+        return slot
 
-    def next_open(self) -> tuple[Slot[Conn], Waiter] | None:
-        """Reserve a slot to open a connection in, if the queue needs one.
+    def next_open(self, now: float) -> tuple[Slot[Conn], Waiter | None] | None:
+        """Reserve a slot to open a connection in, if the queue or `min_size` needs one.
 
         Returns:
-            The slot, and the caller on whose behalf it is.
+            The slot, and the caller on whose behalf it is, if any.
         """
-        if self.queue.length <= self.opening or self._room() <= 0:
+        if self.room <= 0 or self.shut:
             return None
-        waiter = self.queue.cover()
-        return None if waiter is None else (self.add(), waiter)
+        if self.queue.length > self.supply:
+            burst_due = self.burst_due
+            if burst_due is None or burst_due <= now:
+                waiter = self.queue.cover()
+                if waiter is not None:
+                    return self.add(), waiter
+        return (self.add(), None) if self.lacks and not self.paused else None
 
     def opened(self, slot: Slot[Conn], conn: Conn) -> None:
         """Book the connection that an open has yielded; `place` is next."""
@@ -202,8 +207,25 @@ class Ledger(Slots[Conn]):
         else:
             self.free(slot)
 
-    def place(self, slot: Slot[Conn]) -> Waiter | CloseReason | None:
+    def _next_in_time(self, overload: Overload, now: float) -> Waiter | None:
+        """Take the next caller out of the queue that has not waited too long."""
+        while (waiter := self.next_waiter()) is not None:
+            if not overload.refuses(now - waiter.since, now, self.at_once):
+                return waiter
+            if overload.policy.observe:
+                self.totals.would_be_rejections += 1
+                return waiter
+            self.totals.rejections += 1
+            self.refused.append(waiter)
+        overload.relax()
+        return None
+
+    def place(self, slot: Slot[Conn], now: float = 0) -> Waiter | CloseReason | None:
         """Find the next use of a connection that is nobody's or was just returned.
+
+        Args:
+            slot: Its slot.
+            now: The time, where there is a queue policy.
 
         Returns:
             The waiter to give it to, or the reason why it is to be closed, or None
@@ -211,15 +233,15 @@ class Ledger(Slots[Conn]):
         """
         if slot.state is not READY:
             self.move(slot, READY)
-        self._unhand(slot)
+        self.unhand(slot)
         if slot.doom or self.held > self.limit:
             return self.begin_close(slot, slot.doom or "surplus")
-        waiter = self.next_waiter()
+        waiter = self.next_waiter() if self._overload is None else self._next_in_time(self._overload, now)
         if waiter is not None:
             self.handed += 1
             slot.handed = True
             return waiter
-        if self.held > self.max_size and not self.keeps_surplus:
+        if self.held > self.max_size and not self.policies.shrink_delay:
             return self.begin_close(slot, "surplus")
         slot.fresh = False
         self.idle.append(slot)
@@ -228,70 +250,6 @@ class Ledger(Slots[Conn]):
     def begin_reset(self, slot: Slot[Conn]) -> None:
         """Take a returned connection out of use to clean it."""
         self.move(slot, RESETTING)
-
-    # The end of a connection.
-
-    def doom(self, slot: Slot[Conn], reason: CloseReason) -> None:
-        """Have a connection closed as soon as it is not in use any more."""
-        slot.doom = slot.doom or reason
-
-    def discard(self, conn: Conn) -> bool:
-        """Doom a connection in use; false if there is none such."""
-        found = False
-        idle = set(self.idle)
-        for slot in self.slots:
-            if slot.state is READY and slot.conn is conn and slot not in idle:
-                if slot.doom is None:
-                    slot.doom = "discarded"
-                    return True
-                found = True
-        return found
-
-    @property
-    def sheds(self) -> bool:
-        """Whether a connection that is returned now would be closed as surplus."""
-        kept = self.held <= self.max_size or self.keeps_surplus
-        return not (kept or self.queue.length)
-
-    def date_idle(self, now: float, *, last: bool = False) -> bool:
-        """Date idle connections, or only the last one, if some are surplus."""
-        if self.surplus_since is None:
-            return False
-        for slot in self.idle[-1:] if last else self.idle:
-            slot.idle_since = now
-        return True
-
-    @property
-    def surplus_since(self) -> float | None:
-        """The date of the surplus connection that was used longest ago."""
-        if self.held <= self.max_size or not self.idle:
-            return None
-        return self.idle[0].idle_since
-
-    def pop_surplus(self, since: float) -> Slot[Conn] | None:
-        """Begin to close a surplus connection that is idle since `since` or longer, or one above `limit`."""
-        idle_since = self.surplus_since
-        if idle_since is None or (idle_since > since and self.held <= self.limit):
-            return None
-        slot = self.idle.pop(0)
-        self.begin_close(slot, "surplus")
-        return slot
-
-    def begin_close(self, slot: Slot[Conn], reason: CloseReason) -> CloseReason:
-        """Reserve a connection for closing; its slot is taken until `free` (C1)."""
-        self.move(slot, CLOSING)
-        self.totals.closed[reason] += 1
-        return reason
-
-    def free(self, slot: Slot[Conn], reason: CloseReason | None = None) -> None:
-        """Free a slot at once, whatever its state; again does nothing."""
-        if slot.state is GONE:
-            return
-        self._unhand(slot)
-        self.move(slot, GONE)
-        slot.doom = slot.doom or reason or "forgotten"
-        if reason is not None:
-            self.totals.closed[reason] += 1
 
     # The end of a pool.
 
@@ -311,20 +269,36 @@ class Ledger(Slots[Conn]):
             slot.doom = slot.doom or "pool_closed"
         return waiters, idle
 
-    def forget(self) -> list[Slot[Conn]]:
+    def forget(self) -> list[Conn]:
         """Forget every slot and every waiter: their event loop is gone (C11).
 
         Returns:
-            The slots that have a connection.
+            The connections.
         """
         slots = list(self.slots)
+        conns = [slot.conn for slot in slots if hasattr(slot, "conn")]
         for slot in slots:
             counts = slot.state not in (OPENING, CLOSING)
             self.free(slot, "forgotten" if counts else None)
         self.idle.clear()
         self.queue.clear()
+        self.paused = False
+        self.allowance = None
+        self._overload = None if self.queue_policy is None else Overload(self.queue_policy)
         self.broken_off = 0
-        return [slot for slot in slots if hasattr(slot, "conn")]
+        return conns
+
+    def held_for(self, now: float, most: int) -> list[tuple[float, bool]]:
+        """Say for how many seconds connections are held, the longest first, while there is a queue.
+
+        Since the queue came to be nothing was taken from the idle stack, so what was handed over since
+        is dated. The rest was taken before: then the flag is true, and it is held for longer.
+        """
+        if not self.queue.length or self.idle:
+            return []
+        in_use = (slot for slot in self.slots if slot.state is READY and not slot.handed)
+        ages = ((now - max(slot.taken_at, self.queue_since), slot.taken_at < self.queue_since) for slot in in_use)
+        return nlargest(most, ages)
 
     def stats(self) -> PoolStats:
         """Take a snapshot, in constant time."""
@@ -337,7 +311,7 @@ class Ledger(Slots[Conn]):
             idle=len(self.idle),
             in_use=in_use,
             opening=self.opening,
-            validating=0,
+            validating=self.validating,
             resetting=self.resetting,
             closing=self.closing,
             size=len(self.slots),

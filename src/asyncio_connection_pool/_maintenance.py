@@ -1,87 +1,223 @@
-"""Policies over time, built on what the pool hands over."""
+"""What is due at a certain time: connections to retire, bursts to allow, opens to try again."""
 
 from __future__ import annotations
 
+import math
 import weakref
-from typing import TYPE_CHECKING, Generic, TypeVar
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
+
+from asyncio_connection_pool._lifetimes import Lifetimes
+from asyncio_connection_pool._slot import CLOSING, OPENING
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
 
+    from asyncio_connection_pool._holders import Holders
     from asyncio_connection_pool._ledger import Ledger
+    from asyncio_connection_pool._outage import Recovery
     from asyncio_connection_pool._slot import Slot
+    from asyncio_connection_pool._stats import CloseReason
 
 Conn = TypeVar("Conn")
 
+JITTER: Final = 0.2
+"""A lifetime is shorter by up to this part of it, so that connections of one age don't go together."""
+GOLDEN: Final = 0.6180339887498949
+"""Steps of this part of a circle leave no crowd: lifetimes are spread better than by chance."""
+FIRST_RETRY: Final = 1.0
+LAST_RETRY: Final = 30.0
+"""Seconds between attempts to fill a pool up to `min_size`, while they fail: doubled from the first to the last."""
 
-class Shrinker(Generic[Conn]):
-    """Closes what has been idle above `max_size` for `shrink_delay` seconds.
 
-    There is one timer, and only while something is due. It knows the shrinker weakly,
-    so it keeps no pool alive (C13).
+class Keeper(Protocol):
+    """What maintenance asks of the pool."""
+
+    def retire(self, slot: Any) -> object:
+        """Close the connection of a slot that is reserved for that."""
+        ...
+
+    def refill(self) -> None:
+        """Open what the queue and `min_size` need."""
+        ...
+
+
+class Maintenance(Generic[Conn]):
+    """Knows what is due next, and has one timer, armed only while something is (C13).
+
+    The timer knows it weakly, so that it keeps no pool alive.
     """
 
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
         ledger: Ledger[Conn],
-        delay: float,
-        retire: Callable[[], Callable[[Slot[Conn]], None] | None],
+        keeper: Keeper,
+        recovery: Recovery | None,
+        holders: Holders[Conn] | None,
     ) -> None:
-        """Begin with nothing to watch.
-
-        Args:
-            loop: Its clock is used.
-            ledger: Says what is surplus.
-            delay: Seconds that a surplus connection may idle.
-            retire: Weakly gives what closes the connection of a slot that is reserved for that.
-        """
+        """Begin with nothing due."""
+        self._recovery = recovery
+        self._holders = holders
         self._loop = loop
         self._ledger = ledger
-        self._delay = delay
-        self._retire = retire
+        self._keeper = weakref.ref(keeper)
         self._timer: asyncio.TimerHandle | None = None
+        self._armed = math.inf
+        self._lifetimes: Lifetimes[Conn] = Lifetimes()
+        self._spread = 0.0
+        """Where in the circle of jitter the last lifetime was; it begins anywhere."""
+        self._failures = 0
+        self._retry_at = math.inf
 
-    def watch(self) -> None:
-        """Look after the connection that has just become idle, if it is surplus."""
-        now = self._loop.time()
-        if self._ledger.date_idle(now, last=True) and self._timer is None:
-            self._arm(now)
+    # What happens to the pool.
 
-    def redate(self) -> None:
-        """Begin anew after a change of the limits."""
-        self.stop()
+    def born(self, slot: Slot[Conn]) -> None:
+        """Give a new connection its time to live, and the pool the courage to open more."""
+        self._failures = 0
+        if self._recovery is not None:
+            most = self._ledger.max_connecting
+            self._recovery.succeeded(self._ledger.limit if most is None else min(most, self._ledger.limit))
+            self._ledger.allowance = self._recovery.allowance
+        else:
+            self.retry_now()
+        lifetime = self._ledger.policies.max_lifetime
+        if lifetime is not None:
+            self._spread = ((self._spread or _random()) + GOLDEN) % 1
+            self._end(slot, self._loop.time() + lifetime * (1 - JITTER * self._spread), "expired")
+            self.arm()
+
+    def failed(self) -> bool:
+        """Wait before connections that nobody waits for, or any at all, are opened again.
+
+        Returns:
+            Whether the wait begins with this failure: those that fail together are one step.
+        """
+        if self._recovery is not None:
+            longest = self._recovery.failed()
+            if longest is None:
+                return False
+            wait = longest * _random()
+            self._ledger.allowance = 0
+        elif self._ledger.lacks and not self._ledger.paused:
+            wait = min(LAST_RETRY, FIRST_RETRY * 2**self._failures) * (1 - _random() / 2)
+            self._failures = min(self._failures + 1, 10)
+            self._ledger.paused = True
+        else:
+            return False
+        self._retry_at = self._loop.time() + wait
+        self.arm()
+        return True
+
+    def rested(self, slot: Slot[Conn]) -> None:
+        """Look after a connection that has just become idle."""
+        policies = self._ledger.policies
+        if policies.dates or (policies.shrink_delay and self._ledger.surplus_due is not None):
+            self._ledger.date(slot, self._loop.time())
+            self.arm()
+
+    def evict(self, over: float, opened_before: float = math.inf) -> None:
+        """Retire open connections, evenly spread over so many seconds.
+
+        Args:
+            over: The seconds.
+            opened_before: The number of a slot: only those whose open began before that one's.
+        """
         now = self._loop.time()
-        if self._ledger.date_idle(now):
-            self._arm(now)
+        old = (slot for slot in self._ledger.slots if slot.number < opened_before)
+        slots = [slot for slot in old if slot.state not in (OPENING, CLOSING)]
+        for number, slot in enumerate(slots):
+            self._end(slot, now + over * number / len(slots), "evicted")
+        self.fire(now)
+
+    def _end(self, slot: Slot[Conn], when: float, fate: CloseReason) -> None:
+        if self._ledger.limit_life(slot, when, fate):
+            self._lifetimes.add(slot, len(self._ledger.slots))
+
+    # The timer.
+
+    def arm(self) -> None:
+        """See to it that the timer fires when something is due."""
+        if self._ledger.shut:
+            return
+        due = min(self._dues())
+        if due == math.inf:
+            self.stop()
+        elif due < self._armed:
+            self.stop()
+            self._armed = due
+            self._timer = self._loop.call_at(due, _fire, weakref.ref(self), due)
+
+    @property
+    def armed(self) -> bool:
+        """Whether the timer is."""
+        return self._timer is not None
 
     def stop(self) -> None:
         """Disarm the timer."""
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
-
-    def _arm(self, since: float) -> None:
-        due = since + self._delay
-        self._timer = self._loop.call_at(due, _fire, weakref.WeakMethod(self.fire), since)
-
-    def fire(self, since: float) -> None:
-        """Close what has been idle since `since` or longer, then look who is next.
-
-        It goes by the date that it was armed for and not by the clock, which may be
-        a little behind that when a timer fires.
-        """
         self._timer = None
-        retire = self._retire()
-        while retire and (slot := self._ledger.pop_surplus(since)):
-            retire(slot)
-        next_since = self._ledger.surplus_since
-        if next_since is not None:
-            self._arm(next_since)
+        self._armed = math.inf
+
+    def _dues(self) -> Iterator[float]:
+        yield self._retry_at
+        ledger = self._ledger
+        leak_due = None if self._holders is None else self._holders.leak_due
+        surplus_due = ledger.surplus_due if ledger.policies.shrink_delay else None
+        for due in (self._lifetimes.next, ledger.idle_due, surplus_due, ledger.burst_due, leak_due):
+            if due is not None:
+                yield due
+
+    def fire(self, now: float) -> None:
+        """Do what is due at `now`, then look what is due next.
+
+        `now` is the time that it was armed for: the clock may be a little behind that when a timer fires.
+        """
+        self.stop()
+        keeper = self._keeper()
+        if keeper is None:
+            return
+        for slot in self._retired(now):
+            keeper.retire(slot)
+        if self._retry_at <= now:
+            self._retry()
+        if self._holders is not None:
+            self._holders.tell_leaks(now)
+        keeper.refill()
+        self.arm()
+
+    def retry_now(self) -> None:
+        """Fill the pool again without waiting for the next attempt."""
+        if self._recovery is None and self._ledger.paused:
+            self._retry()
+            self.arm()
+
+    def _retry(self) -> None:
+        self._retry_at = math.inf
+        self._ledger.paused = False
+        if self._recovery is not None:
+            self._recovery.probe()
+            self._ledger.allowance = self._recovery.allowance
+
+    def _retired(self, now: float) -> Iterator[Slot[Conn]]:
+        for slot in self._lifetimes.due(now):
+            if self._ledger.retire(slot):
+                yield slot
+        while (old := self._ledger.pop_idle(now)) is not None:
+            yield old
+        if self._ledger.policies.shrink_delay:
+            while (old := self._ledger.pop_surplus(now)) is not None:
+                yield old
 
 
-def _fire(reference: Callable[[], Callable[[float], None] | None], since: float) -> None:
-    fire = reference()
-    if fire is not None:
-        fire(since)
+def _fire(reference: weakref.ref[Any], due: float) -> None:
+    maintenance = reference()
+    if maintenance is not None:
+        maintenance.fire(max(due, maintenance._loop.time()))
+
+
+def _random() -> float:
+    import random  # noqa: PLC0415 - most pools never need it, and the import takes milliseconds
+
+    return random.random()  # noqa: S311 - nothing is kept secret by it

@@ -8,6 +8,9 @@ import operator
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
+from asyncio_connection_pool._codel import CoDel
+from asyncio_connection_pool._outage import Reconnect
+from asyncio_connection_pool._policies import Policies
 from asyncio_connection_pool._strategy import ConnectionStrategy
 
 if TYPE_CHECKING:
@@ -89,6 +92,48 @@ def limits(max_size: Any, burst_limit: Any) -> tuple[int, int | None]:
     return size, burst
 
 
+def policies(max_size: int, burst_limit: int | None, **given: Any) -> Policies:
+    """Check what a pool is to do over time.
+
+    Raises:
+        TypeError: An option is of the wrong type.
+        ValueError: An option is out of its range, or contradicts another.
+    """
+    checked = Policies(
+        min_size=count("min_size", given["min_size"]),
+        max_uses=optional_count("max_uses", given["max_uses"], least=1),
+        max_lifetime=_positive_seconds("max_lifetime", given["max_lifetime"]),
+        max_idle=optional_seconds("max_idle", given["max_idle"]),
+        validate_after=optional_seconds("validate_after", given["validate_after"]),
+        shrink_delay=seconds("shrink_delay", given["shrink_delay"]),
+        burst_delay=seconds("burst_delay", given["burst_delay"]),
+    )
+    fitting_min_size(checked.min_size, max_size)
+    fitting_burst_delay(checked.burst_delay, burst_limit)
+    return checked
+
+
+def _positive_seconds(name: str, value: Any) -> float | None:
+    checked = optional_seconds(name, value)
+    if checked == 0:
+        raise ValueError(f"{name} must be more than 0 seconds, or None for no bound")
+    return checked
+
+
+def fitting_min_size(min_size: int, max_size: int) -> None:
+    """Check that what is to be kept open is not more than what may be kept."""
+    if min_size > max_size:
+        raise ValueError(
+            f"min_size must be less than or equal to max_size: min_size is {min_size}, max_size is {max_size}"
+        )
+
+
+def fitting_burst_delay(burst_delay: float, burst_limit: int | None) -> None:
+    """Check that there is a burst to delay."""
+    if burst_delay and burst_limit is None:
+        raise ValueError(f"burst_delay is {burst_delay:g} s, but there is no burst_limit: set one, or leave it out")
+
+
 def strategy(value: Any) -> Any:
     """Check that a strategy has the methods that a pool calls.
 
@@ -109,12 +154,49 @@ def strategy(value: Any) -> Any:
                 f"strategy {_shown(value)} lacks the method {method}; "
                 f"see {ConnectionStrategy.__name__} for what a strategy has to have"
             )
-    for method in ("connection_is_closed", "connection_is_reusable"):
+    for method in ("connection_is_closed", "connection_is_reusable", "failure_is_fatal"):
         if inspect.iscoroutinefunction(getattr(value, method, None)):
             raise TypeError(
                 f"{type(value).__qualname__}.{method} must be a plain function that "
                 "returns a bool, not a coroutine function"
             )
+    return value
+
+
+def queue_policy(value: Any) -> CoDel | None:
+    """Check what is done about a queue that is too slow.
+
+    Raises:
+        TypeError: It is neither None nor a `CoDel`.
+    """
+    if value is not None and not isinstance(value, CoDel):
+        raise TypeError(f"queue_policy must be None or a CoDel, not {_shown(value)}")
+    return value
+
+
+def reconnect(value: Any) -> Reconnect | None:
+    """Check what is done while connections can't be opened.
+
+    Raises:
+        TypeError: It is neither a bool nor None nor a `Reconnect`.
+    """
+    if value is True:
+        return Reconnect()
+    if value is False or value is None:
+        return None
+    if not isinstance(value, Reconnect):
+        raise TypeError(f"reconnect must be a bool or a Reconnect, not {_shown(value)}")
+    return value
+
+
+def flag(name: str, value: Any) -> bool:
+    """Check a yes or no.
+
+    Raises:
+        TypeError: It is neither.
+    """
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False, not {_shown(value)}")
     return value
 
 

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import asyncio
 import warnings
 from itertools import count
-from threading import get_ident
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from asyncio_connection_pool import _errors, _fork, _options
-from asyncio_connection_pool._checkout import Checkout
-from asyncio_connection_pool._closing import Closing
+from asyncio_connection_pool._binding import Binding
 from asyncio_connection_pool._compat import LegacyNames
-from asyncio_connection_pool._lease import Lease, TimedLease
+from asyncio_connection_pool._holders import Holders
+from asyncio_connection_pool._lease import Lease, TimedLease, TrackedLease
 from asyncio_connection_pool._ledger import Ledger
 from asyncio_connection_pool._options import DEFAULT, Unset
 from asyncio_connection_pool._questions import Questions
-from asyncio_connection_pool._slot import READY
 from asyncio_connection_pool._strategy import overrides
-from asyncio_connection_pool._supply import Supply
-from asyncio_connection_pool._tasks import PoolTasks
 
 if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from asyncio_connection_pool._codel import CoDel
+    from asyncio_connection_pool._outage import Reconnect
+    from asyncio_connection_pool._slot import Slot
     from asyncio_connection_pool._stats import PoolStats
     from asyncio_connection_pool._strategy import ConnectionStrategy
 
@@ -34,7 +32,7 @@ _numbers: Final = count(1)
 """For pools that were given no name."""
 
 
-class ConnectionPool(LegacyNames, Generic[Conn]):
+class ConnectionPool(Binding[Conn], LegacyNames):
     """A pool of connections of any kind, which its strategy knows to open and close.
 
     An idle connection is handed out and taken back without a step of the event loop.
@@ -54,13 +52,33 @@ class ConnectionPool(LegacyNames, Generic[Conn]):
         acquire_timeout: Seconds that an acquisition may take in all; None: any time.
         max_waiting: Callers that may wait while nothing can be opened for them; one
             more fails at once. None: any number.
+        queue_policy: What is done about a queue that is too slow: None, nothing; or a
+            `CoDel`, which refuses those who have waited too long while waits are long.
+        reconnect: What is done while connections can't be opened: False, each failure is
+            raised to a caller; True or a `Reconnect`, callers wait until one can.
+        track_holders: Remember who holds connections, for errors that tell, and for
+            finding tasks that wait for themselves. Costs a little at each acquisition.
+        leak_threshold: Seconds after which a connection that is still in use is logged,
+            with the line that took it and the stack of its holder; implies
+            `track_holders`. None: never.
         max_connecting: Calls of `create_connection` that may run at once; None: any
             number.
         connect_timeout: Seconds that one `create_connection` may take; None: any time.
         close_timeout: Seconds that one `close_connection` may take before
             `abort_connection` is called; None: any time.
+        min_size: Connections to keep open even when nobody needs them. `open()` opens
+            them, and what is lost later is replaced in the background.
+        max_lifetime: Seconds after which a connection is retired, less up to a fifth by
+            chance, so that connections of one age don't go together; None: any time.
+        max_uses: Blocks after which a connection is retired; None: any number.
+        max_idle: Seconds that a connection may idle before it is closed, down to
+            `min_size`; None: any time.
+        validate_after: Seconds of idling after which `validate_connection` has to prove
+            a connection alive before it is handed out; None: never.
         shrink_delay: Seconds that a connection above `max_size` may idle before it is
             closed; 0: it is closed as soon as it is given back.
+        burst_delay: Seconds that a caller must have waited before a connection above
+            `max_size` is opened for it.
 
     Raises:
         TypeError: An argument is of the wrong type, or the strategy lacks a method.
@@ -68,10 +86,6 @@ class ConnectionPool(LegacyNames, Generic[Conn]):
     """
 
     _opened = False
-    _tasks: PoolTasks
-    _closing: Closing[Conn]
-    _supply: Supply[Conn]
-    _checkout: Checkout[Conn]
 
     def __init__(
         self,
@@ -82,10 +96,20 @@ class ConnectionPool(LegacyNames, Generic[Conn]):
         name: str | None = None,
         acquire_timeout: float | None = None,
         max_waiting: int | None = None,
+        queue_policy: CoDel | None = None,
+        reconnect: Reconnect | bool = False,
+        track_holders: bool = False,
+        leak_threshold: float | None = None,
         max_connecting: int | None = None,
         connect_timeout: float | None = None,
         close_timeout: float | None = None,
+        min_size: int = 0,
+        max_lifetime: float | None = None,
+        max_uses: int | None = None,
+        max_idle: float | None = None,
+        validate_after: float | None = None,
         shrink_delay: float = 0,
+        burst_delay: float = 0,
     ) -> None:
         """Check the arguments; nothing is opened yet."""
         self._strategy: ConnectionStrategy[Conn] = _options.strategy(strategy)
@@ -93,19 +117,36 @@ class ConnectionPool(LegacyNames, Generic[Conn]):
         self._acquire_timeout = seconds("acquire_timeout", acquire_timeout)
         self._connect_timeout = seconds("connect_timeout", connect_timeout)
         self._close_timeout = seconds("close_timeout", close_timeout)
-        self._shrink_delay = _options.seconds("shrink_delay", shrink_delay)
+        size, burst = _options.limits(max_size, burst_limit)
+        policies = _options.policies(
+            size,
+            burst,
+            min_size=min_size,
+            max_lifetime=max_lifetime,
+            max_uses=max_uses,
+            max_idle=max_idle,
+            validate_after=validate_after,
+            shrink_delay=shrink_delay,
+            burst_delay=burst_delay,
+        )
         self._questions = Questions(self._strategy)
         self._ledger: Ledger[Conn] = Ledger(
-            *_options.limits(max_size, burst_limit),
+            size,
+            burst,
             name=_options.pool_name(name, _numbers),
             max_waiting=number("max_waiting", max_waiting),
             max_connecting=number("max_connecting", max_connecting, least=1),
-            keeps_surplus=self._shrink_delay > 0,
+            policies=policies,
+            queue_policy=_options.queue_policy(queue_policy),
             plain=not (self._questions.at_every_return or overrides(strategy, "reset_connection")),
         )
         self._is_closed = self._questions.is_closed
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: int | None = None
+        self._reconnect = _options.reconnect(reconnect)
+        self._tracks = _options.flag("track_holders", track_holders) or leak_threshold is not None
+        self._holders = Holders(self._ledger, seconds("leak_threshold", leak_threshold))
+        self._careful = policies.looks_at_entry
+        self._idle: list[Slot[Conn]] = [] if self._careful else self._ledger.idle
+        """Where the fast path looks: nowhere, if there is more to look at."""
         _fork.watch(self)
 
     # Using it.
@@ -127,11 +168,11 @@ class ConnectionPool(LegacyNames, Generic[Conn]):
             ValueError: `timeout` is negative, infinite or NaN.
         """
         lease: Lease[Conn]
-        if timeout is DEFAULT:
+        if timeout is DEFAULT and not self._tracks:
             lease = Lease()
         else:
-            lease = TimedLease()
-            lease._timeout = _options.optional_seconds("timeout", timeout)
+            lease = TrackedLease() if self._tracks else TimedLease()
+            lease._timeout = timeout if timeout is DEFAULT else _options.optional_seconds("timeout", timeout)
         lease._pool = self
         lease._slot = None
         return lease
@@ -151,21 +192,61 @@ class ConnectionPool(LegacyNames, Generic[Conn]):
                 "has not ended"
             )
 
+    def evict(self, over: float = 0) -> None:
+        """Retire every open connection: after a failover, or when a password was changed.
+
+        One in use is closed when it is given back. They are replaced on demand, and up to
+        `min_size`.
+
+        Args:
+            over: Seconds to spread it over, so that the server is not met by a herd.
+
+        Raises:
+            TypeError: `over` is no number.
+            ValueError: `over` is negative, infinite or NaN.
+        """
+        over = _options.seconds("over", over)
+        if self._alive:
+            self._supply.maintenance.evict(over)
+
+    def resize(self, max_size: int, burst_limit: int | None = None) -> None:
+        """Change both limits at once.
+
+        What is idle above them is closed; while more is open than they allow nothing is
+        opened, and what is given back is closed.
+
+        Raises:
+            TypeError: One is not an integer.
+            ValueError: They don't fit each other, or `min_size`.
+        """
+        size, burst = _options.limits(max_size, burst_limit)
+        _options.fitting_min_size(self._ledger.policies.min_size, size)
+        _options.fitting_burst_delay(self._ledger.policies.burst_delay, burst)
+        self._ledger.set_limits(size, burst)
+        if self._alive:
+            self._supply.adjust()
+
     def stats(self) -> PoolStats:
         """Take a snapshot of the counts and totals, in constant time."""
         return self._ledger.stats()
 
     async def open(self) -> None:
-        """Bind the pool to the running event loop, and make it warn if never closed.
+        """Open `min_size` connections, and make the pool warn if it is never closed.
 
         Raises:
             PoolClosedError: It is closed.
             RuntimeError: It belongs to another event loop.
+            BaseException: What `create_connection` raised. What has been opened stays open.
         """
         self._bind()
+        self._refuse_closed()
+        self._opened = True
+        await self._supply.fill()
+        self._refuse_closed()
+
+    def _refuse_closed(self) -> None:
         if self._ledger.shut:
             raise _errors.pool_closed(self.stats())
-        self._opened = True
 
     async def close(self, timeout: float | None = None) -> None:
         """Close the pool and its connections (C12).
@@ -183,19 +264,16 @@ class ConnectionPool(LegacyNames, Generic[Conn]):
             TypeError: `timeout` is no number.
             ValueError: `timeout` is negative, infinite or NaN.
         """
-        timeout = _options.optional_seconds("timeout", timeout)
-        self._bind()
-        if not self._ledger.shut:
-            self._shut()
-        if not await self._tasks.until(self._drained, timeout):
-            self._abort()
-        self._closing.end()
-        self._tasks.look()
-        await self._tasks.until(lambda: not self._tasks.running, 0)
+        await self._end(_options.optional_seconds("timeout", timeout))
 
     async def __aenter__(self) -> Self:
-        """Open the pool."""
-        await self.open()
+        """Open the pool; where that fails, close it again."""
+        try:
+            await self.open()
+        except BaseException:
+            if not self.closed:
+                await self.close()
+            raise
         return self
 
     async def __aexit__(
@@ -231,7 +309,7 @@ class ConnectionPool(LegacyNames, Generic[Conn]):
 
     @max_size.setter
     def max_size(self, value: int) -> None:
-        self._set_limits(value, self.burst_limit)
+        self.resize(value, self.burst_limit)
 
     @property
     def burst_limit(self) -> int | None:
@@ -240,83 +318,13 @@ class ConnectionPool(LegacyNames, Generic[Conn]):
 
     @burst_limit.setter
     def burst_limit(self, value: int | None) -> None:
-        self._set_limits(self.max_size, value)
-
-    def _set_limits(self, max_size: int, burst_limit: int | None) -> None:
-        self._ledger.set_limits(*_options.limits(max_size, burst_limit))
-        if self._loop is not None and not self._loop.is_closed():
-            self._supply.adjust()
+        self.resize(self.max_size, value)
 
     def __repr__(self) -> str:
         """Say where the slots and the callers are, in one line."""
         closed = "closed, " if self.closed else ""
         numbers = _errors.numbers(self.stats())
         return f"<{type(self).__name__} {self.name!r} {closed}{numbers}>"
-
-    # The event loop.
-
-    def _bind(self) -> None:
-        """Belong to the running event loop, anew if the last one is closed (C11)."""
-        loop = asyncio.get_running_loop()
-        if self._loop is loop:
-            return
-        if self._loop is not None:
-            if not self._loop.is_closed():
-                raise RuntimeError(
-                    f"pool {self.name!r} belongs to another event loop, which is "
-                    "still open: build one pool for each event loop"
-                )
-            for slot in self._ledger.forget():
-                self._closing.abort(slot.conn)
-        self._loop = loop
-        self._thread = get_ident()
-        self._loop_runs = loop.is_running
-        self._tasks = PoolTasks(loop, self.name)
-        self._closing = Closing(loop, self._ledger, self._tasks, self._strategy, self._close_timeout)
-        self._supply = Supply(
-            loop,
-            self._ledger,
-            self._tasks,
-            self._closing,
-            self._strategy,
-            self._questions,
-            connect_timeout=self._connect_timeout,
-            shrink_delay=self._shrink_delay,
-        )
-        self._checkout = Checkout(
-            loop,
-            self._ledger,
-            self._supply,
-            self._closing,
-            self._questions,
-            self._acquire_timeout,
-        )
-
-    def _shut(self) -> None:
-        waiters, idle = self._ledger.close()
-        stats = self.stats()
-        for waiter in waiters:
-            waiter.future.set_exception(_errors.pool_closed(stats))
-        self._supply.cancel()
-        for slot in idle:
-            self._closing.begin(slot, self._supply.refill)
-
-    def _drained(self) -> bool:
-        return not self._ledger.slots and self._tasks.running == self._closing.overdue
-
-    def _abort(self) -> None:
-        """Wait for nobody any more: close what can be closed at once."""
-        if not self._closing.aborts:
-            return
-        for slot in list(self._ledger.slots):
-            if slot.state is READY:
-                self._ledger.free(slot, "pool_closed")
-                self._closing.abort(slot.conn)
-
-    def _forget_parent(self) -> object:
-        self._loop = self._thread = None
-        self._opened = False
-        return self._ledger.forget()
 
     def __del__(self) -> None:
         """Warn of a pool that was opened and not closed."""

@@ -24,6 +24,8 @@ class Questions(Generic[Conn]):
         self.is_closed: Callable[[Conn], Any] = strategy.connection_is_closed
         """The bare question, for the fast path: an answer that is false is a no."""
         self.at_every_return = overrides(strategy, "connection_is_reusable")
+        self._asks_if_fatal = overrides(strategy, "failure_is_fatal")
+        self._strategy = strategy
         self._is_reusable: Callable[[Conn, BaseException | None], Any]
         if self.at_every_return:
             self._is_reusable = strategy.connection_is_reusable
@@ -57,6 +59,18 @@ class Questions(Generic[Conn]):
         if isinstance(answer, BaseException) and not isinstance(answer, Exception):
             raise answer
         refuse_awaitable(answer, "connection_is_closed")
+
+    def fatal(self, error: BaseException) -> bool:
+        """Ask whether a failure means that what is open is of no use; raising is a no, since nobody is to be told."""
+        if not self._asks_if_fatal:
+            return False
+        try:
+            answer: Any = self._strategy.failure_is_fatal(error)
+            refuse_awaitable(answer, "failure_is_fatal")
+            return bool(answer)
+        except BaseException:
+            log.warning("failure_is_fatal failed", exc_info=True)
+            return False
 
     def reusable(self, conn: Conn, exc: BaseException | None) -> bool:
         """Ask whether a connection may be used again; an `Exception` is a no (C9).

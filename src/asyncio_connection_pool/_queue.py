@@ -103,18 +103,25 @@ class WaitQueue:
                     return waiter
         return None
 
-    def cover(self) -> Waiter | None:
-        """Choose the live caller on whose behalf to open a connection.
+    def first_uncovered(self) -> Waiter | None:
+        """Find the live caller on whose behalf to open the next connection.
 
         Returns:
             The first for whom none was opened yet, else the first of all: what was
             opened for that one has failed, or has gone to another.
         """
         while self._uncovered:
-            waiter = self._uncovered.popleft()
-            if waiter.live:
-                return waiter
+            if self._uncovered[0].live:
+                return self._uncovered[0]
+            self._uncovered.popleft()
         return next((waiter for waiter in self._entries if waiter.live), None)
+
+    def cover(self) -> Waiter | None:
+        """Choose that caller, and remember that one is opened for it."""
+        waiter = self.first_uncovered()
+        if self._uncovered:
+            self._uncovered.popleft()
+        return waiter
 
     def remove(self, waiter: Waiter) -> bool:
         """Strike a caller off; false if it was not in the queue any more."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final, Generic, Literal, TypeVar
 
 if TYPE_CHECKING:
@@ -9,11 +10,12 @@ if TYPE_CHECKING:
 
 Conn = TypeVar("Conn")
 
-State = Literal["opening", "ready", "resetting", "closing", "gone"]
+State = Literal["opening", "ready", "resetting", "validating", "closing", "gone"]
 OPENING: Final = "opening"
 READY: Final = "ready"
 """Open, and either idle or in use: `Slots.idle` says which."""
 RESETTING: Final = "resetting"
+VALIDATING: Final = "validating"
 CLOSING: Final = "closing"
 GONE: Final = "gone"
 
@@ -24,14 +26,28 @@ class Slot(Generic[Conn]):
     Only the ledger writes to it.
     """
 
-    __slots__ = ("conn", "doom", "fresh", "handed", "idle_since", "state")
+    __slots__ = (
+        "conn",
+        "doom",
+        "expires",
+        "fate",
+        "fresh",
+        "handed",
+        "idle_since",
+        "number",
+        "state",
+        "taken_at",
+        "uses",
+    )
 
     conn: Conn
     """Unset while it is being opened."""
 
-    def __init__(self) -> None:
+    def __init__(self, number: int = 0) -> None:
         """Begin as a connection that is being opened."""
         self.state: State = OPENING
+        self.number = number
+        """The how manieth it is in its pool."""
         self.doom: CloseReason | None = None
         """Why it will be closed as soon as it is not in use any more."""
         self.fresh = True
@@ -39,7 +55,15 @@ class Slot(Generic[Conn]):
         self.handed = False
         """Whether it was given to a caller that has not taken its next step yet."""
         self.idle_since = 0.0
-        """When it came to rest above `max_size`, on the clock of the event loop."""
+        """When it came to rest, on the clock of the event loop, where a policy asks for it."""
+        self.expires = math.inf
+        """When it is to be retired, on that clock."""
+        self.fate: CloseReason = "expired"
+        """Why, then."""
+        self.taken_at = -math.inf
+        """When it was last handed to a caller that had waited."""
+        self.uses = 0
+        """How often it was given back, where a policy asks for it."""
 
 
 class Slots(Generic[Conn]):
@@ -50,18 +74,23 @@ class Slots(Generic[Conn]):
         self.slots: dict[Slot[Conn], None] = {}
         self.idle: list[Slot[Conn]] = []
         """A stack: the connection used last is on top (C4)."""
+        self.added = 0
+        """Slots that were ever taken."""
+        self.handed: int = 0
+        """Those whose caller has not taken its next step yet."""
         self.held = 0
         """All but those that are closing."""
-        self.opening = self.resetting = self.closing = 0
+        self.opening = self.resetting = self.validating = self.closing = 0
 
     @property
     def in_use(self) -> int:
         """Connections handed out: what is held and in no other state."""
-        return self.held - len(self.idle) - self.opening - self.resetting
+        return self.held - len(self.idle) - self.opening - self.resetting - self.validating
 
     def add(self) -> Slot[Conn]:
         """Take a slot, to open a connection in."""
-        slot: Slot[Conn] = Slot()
+        self.added += 1
+        slot: Slot[Conn] = Slot(self.added)
         self.slots[slot] = None
         self._count(OPENING, 1)
         return slot
@@ -84,3 +113,10 @@ class Slots(Generic[Conn]):
             self.opening += by
         elif state is RESETTING:
             self.resetting += by
+        elif state is VALIDATING:
+            self.validating += by
+
+    def unhand(self, slot: Slot[Conn]) -> None:
+        """Settle a hand-over, if the slot is in one."""
+        self.handed -= slot.handed
+        slot.handed = False

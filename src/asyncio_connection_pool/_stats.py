@@ -12,6 +12,11 @@ CloseReason = Literal[
     "dirty",
     "discarded",
     "reset_failed",
+    "validation_failed",
+    "expired",
+    "worn_out",
+    "idle",
+    "evicted",
     "broken_off",
     "pool_closed",
     "forgotten",
@@ -70,13 +75,16 @@ class PoolStats:
     closed: Mapping[CloseReason, int]
     """Connections that left the pool, by reason: `surplus` (above `max_size` and not
     needed), `dead` (`connection_is_closed` said so), `dirty` (`connection_is_reusable`
-    said no), `discarded` (by `discard()`), `reset_failed`, `broken_off` (opened after
-    all, but later than `connect_timeout`), `pool_closed`, `forgotten` (its event loop
-    was closed, or the process forked)."""
+    said no), `discarded` (by `discard()`), `reset_failed`, `validation_failed`, `expired`
+    (`max_lifetime`), `worn_out` (`max_uses`), `idle` (`max_idle`), `evicted` (by `evict()`),
+    `broken_off` (opened after all, but later than `connect_timeout`), `pool_closed`,
+    `forgotten` (its event loop was closed, or the process forked)."""
     timeouts: int
     """Acquisitions that ended in a `PoolTimeoutError` of their own `timeout`."""
     rejections: int
-    """Acquisitions that `max_waiting` refused."""
+    """Acquisitions that `max_waiting` or a `queue_policy` refused."""
+    would_be_rejections: int
+    """Acquisitions that a `queue_policy` which only observes would have refused."""
     wait_seconds_total: float
     """Seconds that served acquisitions have waited, in all."""
     wait_seconds_max: float
@@ -99,6 +107,7 @@ class Totals:
     closed: dict[CloseReason, int] = field(default_factory=lambda: dict.fromkeys(CLOSE_REASONS, 0))
     timeouts: int = 0
     rejections: int = 0
+    would_be_rejections: int = 0
     wait_seconds_total: float = 0.0
     wait_seconds_max: float = 0.0
 

@@ -86,6 +86,15 @@ class ConnectionStrategy(ABC, Generic[Conn]):
         broken_off = isinstance(exc, (TimeoutError, BaseExceptionGroup))
         return exc is None or (isinstance(exc, Exception) and not broken_off)
 
+    def failure_is_fatal(self, exc: BaseException) -> bool:
+        """Say whether a failure means that all connections opened before it are of no use.
+
+        As a failover does, or a server that shuts down. Asked of what `create_connection` or a
+        block raised. If so every open connection is retired, in use or not.
+        """
+        del exc
+        return False
+
     async def reset_connection(self, conn: Conn) -> None:
         """Bring a used connection back to its fresh state, in a task of the pool.
 

@@ -5,22 +5,23 @@ from __future__ import annotations
 import inspect
 import logging
 import math
-import weakref
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from asyncio_connection_pool._errors import closed_at_birth, pool_timeout
-from asyncio_connection_pool._maintenance import Shrinker
+from asyncio_connection_pool._placing import Placing
 from asyncio_connection_pool._queue import Waiter
-from asyncio_connection_pool._slot import GONE, OPENING, READY
-from asyncio_connection_pool._strategy import creator, overrides
+from asyncio_connection_pool._slot import GONE, OPENING
+from asyncio_connection_pool._strategy import creator
 from asyncio_connection_pool._tasks import cancelled_by_others, failure
 
 if TYPE_CHECKING:
     import asyncio
 
-    from asyncio_connection_pool._closing import Close, Closing
+    from asyncio_connection_pool._closing import Closing
+    from asyncio_connection_pool._holders import Holders
     from asyncio_connection_pool._ledger import Ledger
+    from asyncio_connection_pool._outage import Recovery
     from asyncio_connection_pool._questions import Questions
     from asyncio_connection_pool._slot import Slot
     from asyncio_connection_pool._strategy import ConnectionStrategy
@@ -33,8 +34,8 @@ STILLBIRTHS: Final = 16
 """New connections that may be closed in a row before a caller is told of it (C7)."""
 
 
-class Supply(Generic[Conn]):
-    """Opens connections while the queue needs them, and places what comes free."""
+class Supply(Placing[Conn]):
+    """Opens connections while the queue or `min_size` needs them."""
 
     def __init__(
         self,
@@ -44,25 +45,16 @@ class Supply(Generic[Conn]):
         closing: Closing[Conn],
         strategy: ConnectionStrategy[Conn],
         questions: Questions[Conn],
+        recovery: Recovery | None,
+        holders: Holders[Conn] | None,
         *,
         connect_timeout: float | None,
-        shrink_delay: float,
     ) -> None:
-        """Begin with nothing in flight; both times are in seconds."""
-        self._loop = loop
-        self._ledger = ledger
-        self._tasks = tasks
-        self._closing = closing
-        self._strategy = strategy
-        self._questions = questions
-        self._connect_timeout = connect_timeout
-        self._shrinker: Shrinker[Conn] | None = None
-        if shrink_delay:
-            retire = weakref.WeakMethod(self.retire_surplus)
-            self._shrinker = Shrinker(loop, ledger, shrink_delay, retire)
+        """Begin with nothing in flight; `connect_timeout` is in seconds."""
+        super().__init__(
+            loop, ledger, tasks, closing, strategy, questions, recovery, holders, connect_timeout=connect_timeout
+        )
         self._create_connection = creator(strategy)
-        self._resets = overrides(strategy, "reset_connection")
-        self._flights: dict[Slot[Conn], asyncio.Task[Any]] = {}
         self._stillbirths = 0
         self.last_failure: BaseException | None = None
         """Why the last open failed; None once one succeeds."""
@@ -70,11 +62,17 @@ class Supply(Generic[Conn]):
     # Opening.
 
     def refill(self) -> None:
-        """Open what the queue needs and the limits allow."""
-        while (order := self._ledger.next_open()) is not None:
+        """Validate and open what the queue needs, open what `min_size` needs, as the limits allow."""
+        while (due := self._ledger.next_validation()) is not None:
+            self._validate(due)
+        waits = self._policies.burst_delay
+        now = self._loop.time() if waits else math.inf
+        while (order := self._ledger.next_open(now)) is not None:
             self._open(*order)
+        if waits or self.maintenance.armed:
+            self.maintenance.arm()
 
-    def _open(self, slot: Slot[Conn], waiter: Waiter) -> None:
+    def _open(self, slot: Slot[Conn], waiter: Waiter | None) -> None:
         """Open a connection, with the context variables of `waiter` (C5)."""
         timer = None
         if self._connect_timeout is not None:
@@ -84,7 +82,7 @@ class Supply(Generic[Conn]):
                 self._create(),
                 partial(self._opened, slot, timer),
                 to="open",
-                context=waiter.context.copy(),
+                context=None if waiter is None else waiter.context.copy(),
             )
         except BaseException:
             self._ledger.free(slot)
@@ -126,33 +124,39 @@ class Supply(Generic[Conn]):
             self._ledger.free(slot)
         else:
             self._ledger.open_failed(slot)
-            self.last_failure = error
-            self._refuse(error)
+            self._fail(error, slot)
         self.refill()
+
+    def _fail(self, error: BaseException, slot: Slot[Conn]) -> None:
+        """Tell of an open that failed (C6), and see when the next one may be tried."""
+        self.last_failure = error
+        begins = self.maintenance.failed()
+        if not self._reconnects:
+            self.refuse(error)
+        elif not self.fail_fills(error) and begins:
+            self.log("a connection could not be opened; the next is tried after a while", error)
+        if self._questions.fatal(error):
+            self.maintenance.evict(0, slot.number)
 
     def _born(self, slot: Slot[Conn]) -> None:
         """Place a new connection, if it is not closed already (C7)."""
         try:
             stillborn = not self._fit_to_hand_over(slot)
         except BaseException as error:
-            self._refuse(error)
+            self.refuse(error)
             return
         if not stillborn:
             self._stillbirths = 0
+            self.maintenance.born(slot)
             self._place(slot)
             return
         self._stillbirths += 1
+        if self._reconnects:
+            self._fail(closed_at_birth(self._ledger.stats(), self._stillbirths), slot)
+            return
         if self._stillbirths >= STILLBIRTHS:
             self._stillbirths = 0
-            self._refuse(closed_at_birth(self._ledger.stats(), STILLBIRTHS))
-
-    def _refuse(self, error: BaseException) -> None:
-        """Raise what went wrong to the first waiter, else log it (C6)."""
-        waiter = self._ledger.next_waiter()
-        if waiter is not None:
-            waiter.future.set_exception(error)
-        else:
-            self.log("nobody waits for what a connection failed with", error)
+            self.refuse(closed_at_birth(self._ledger.stats(), STILLBIRTHS))
 
     def _break_off(self, slot: Slot[Conn]) -> None:
         """Give up an open that takes longer than `connect_timeout`."""
@@ -163,8 +167,7 @@ class Supply(Generic[Conn]):
         self._ledger.break_off(slot)
         task.cancel()
         error = pool_timeout(stats, self._connect_timeout, "opening", None)
-        self.last_failure = error
-        self._refuse(error)
+        self._fail(error, slot)
 
     def _unwind(self, slot: Slot[Conn], task: asyncio.Task[Conn], error: BaseException | None) -> None:
         """Settle an open that was given up: what it yields all the same is closed."""
@@ -173,147 +176,41 @@ class Supply(Generic[Conn]):
             slot.conn = task.result()
             self._closing.begin(slot, self.refill)
 
-    # Placing.
-
-    def fit(self, slot: Slot[Conn]) -> bool:
-        """Ask whether a connection is still open; drop it if not (C7).
+    async def fill(self) -> None:
+        """Open what `min_size` lacks, now and from now on, and wait for that.
 
         Raises:
-            BaseException: See `Questions.closed`; the connection is dropped.
+            BaseException: What an open failed with.
         """
+        fill: asyncio.Future[None] = self._loop.create_future()
+        self._fills[fill] = None
+        self._ledger.fills = True
+        self.maintenance.retry_now()
         try:
-            if not self._questions.closed(slot.conn):
-                return True
-        except BaseException:
-            self.drop(slot)
-            raise
-        self.drop(slot)
-        return False
-
-    def _fit_to_hand_over(self, slot: Slot[Conn]) -> bool:
-        """Ask only if somebody may be about to get the connection."""
-        return not self._ledger.queue.length or bool(slot.doom) or self.fit(slot)
-
-    def drop(self, slot: Slot[Conn]) -> None:
-        """Free the slot of a closed connection at once, and see it off."""
-        self._ledger.free(slot, "dead")
-        self._closing.drop(slot.conn)
-
-    def offer(self, slot: Slot[Conn]) -> Close[Conn] | None:
-        """Give a connection to whom it is due, or lay it by, or close it.
-
-        Returns:
-            The close, if the connection is surplus.
-        """
-        try:
-            if self._fit_to_hand_over(slot):
-                return self._place(slot)
-        except BaseException:
             self.refill()
-            raise
-        self.refill()
-        return None
-
-    def _offer_in_background(self, slot: Slot[Conn]) -> None:
-        """Do so where the running caller is not to be told of what is wrong (C7)."""
-        try:
-            if self._fit_to_hand_over(slot):
-                self._place(slot)
-        except BaseException as error:
-            self._refuse(error)
-        self.refill()
-
-    def lay_by(self, slot: Slot[Conn]) -> None:
-        """Offer a connection that was handed over in vain."""
-        if slot.state is READY:
-            self._offer_in_background(slot)
-
-    def _place(self, slot: Slot[Conn]) -> Close[Conn] | None:
-        placed = self._ledger.place(slot)
-        if isinstance(placed, Waiter):
-            placed.future.set_result(slot)
-        elif placed is not None:
-            close = self._closing.begin(slot, self.refill)
-            return close if placed == "surplus" else None
-        elif self._shrinker is not None:
-            self._shrinker.watch()
-        return None
-
-    # What comes back.
-
-    def give_back(self, slot: Slot[Conn], exc: BaseException | None) -> Close[Conn] | None:
-        """Take a connection back whose block has ended with `exc`.
-
-        Returns:
-            The close to wait for, if the connection is surplus (C8).
-        """
-        if slot.state is not READY:
-            return None
-        if slot.doom is None:
-            self._judge(slot, exc)
-        if self._resets and slot.doom is None and not self._ledger.sheds:
-            self._reset(slot)
-            return None
-        return self.offer(slot)
-
-    def _judge(self, slot: Slot[Conn], exc: BaseException | None) -> None:
-        """Ask whether the connection is dirty, and doom it if so (C9)."""
-        try:
-            reusable = self._questions.reusable(slot.conn, exc)
+            await self._tasks.until(lambda: fill.done() or self._ledger.shut or self._ledger.full, None)
         except BaseException:
-            self._ledger.doom(slot, "dirty")
-            self.offer(slot)
+            if fill.done() and (error := fill.exception()) is not None:
+                self.log("nobody waits for what a connection failed with", error)
             raise
-        if not reusable:
-            self._ledger.doom(slot, "dirty")
-
-    def _reset(self, slot: Slot[Conn]) -> None:
-        self._ledger.begin_reset(slot)
-        settle = partial(self._was_reset, slot)
-        try:
-            work = self._run_reset(slot.conn)
-            self._flights[slot] = self._tasks.start(work, settle, to="reset")
-        except BaseException:
-            self._ledger.free(slot, "reset_failed")
-            raise
-
-    async def _run_reset(self, conn: Conn) -> None:
-        await self._strategy.reset_connection(conn)
-
-    def _was_reset(self, slot: Slot[Conn], task: asyncio.Task[None]) -> None:
-        """Settle a reset: a clean connection, or one to close."""
-        del self._flights[slot]
-        error = failure(task)
-        if slot.state is GONE:
-            return
-        if error is not None:
-            self._ledger.doom(slot, "reset_failed")
-            if not cancelled_by_others(task):
-                self.log("reset_connection failed", error)
-        self._offer_in_background(slot)
+        finally:
+            del self._fills[fill]
+        if fill.done():
+            fill.result()
 
     # Limits and the end.
 
     def adjust(self) -> None:
         """Follow new limits: close what is surplus now, open what is needed."""
-        if self._shrinker is not None:
-            self._shrinker.redate()
-        due = math.inf if self._shrinker is None else -math.inf
-        while (slot := self._ledger.pop_surplus(due)) is not None:
-            self.retire_surplus(slot)
+        self._ledger.limits_changed(self._loop.time())
+        self.maintenance.arm()
+        now = -math.inf if self._policies.shrink_delay else math.inf
+        while (slot := self._ledger.pop_surplus(now)) is not None:
+            self.retire(slot)
         self.refill()
-
-    def retire_surplus(self, slot: Slot[Conn]) -> None:
-        """Close an idle connection that is reserved for that."""
-        self._closing.begin(slot, self.refill)
 
     def cancel(self) -> None:
         """Cancel all that is in flight, and the timer (C12)."""
-        if self._shrinker is not None:
-            self._shrinker.stop()
+        self.maintenance.stop()
         for task in self._flights.values():
             task.cancel()
-
-    def log(self, what: str, error: BaseException) -> None:
-        """Tell the log what no caller can be told."""
-        log.warning("pool %r: %s", self._ledger.name, what, exc_info=error)

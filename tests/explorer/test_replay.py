@@ -69,7 +69,7 @@ def test_what_asyncio_complains_of_is_a_violation(monkeypatch):
         self._ledger.queue.clear()
         self._loop.create_future().set_exception(error)
 
-    monkeypatch.setattr(Supply, "_refuse", lose)
+    monkeypatch.setattr(Supply, "refuse", lose)
     assert "never retrieved" in str(explore(BURST, 2).violations)
 
 

@@ -88,7 +88,7 @@ class Crowd:
             self.refill()
 
     def refill(self):
-        while (order := self.ledger.next_open()) is not None:
+        while (order := self.ledger.next_open(0.0)) is not None:
             self.calls += 1
             self.opening.append(order[0])
 
