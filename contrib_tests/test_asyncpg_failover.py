@@ -1,4 +1,4 @@
-"""A PostgreSQL that fails over under load is met by no herd, and connections that grow old are nobody's concern."""
+"""A PostgreSQL that fails over under load is met by no herd."""
 
 from __future__ import annotations
 
@@ -45,7 +45,3 @@ async def test_200_workers_go_on_after_a_failover_and_the_server_meets_no_herd(d
     print(f"the server itself: {received} connects, at most {seen} at once")
     assert received >= failover_scenarios.SIZE
     assert 0 < seen <= failover_scenarios.CONNECTING
-
-
-async def test_nobody_hears_of_connections_that_grow_old(driver):
-    await failover_scenarios.ageing(driver)

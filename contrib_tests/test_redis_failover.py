@@ -1,4 +1,4 @@
-"""A Valkey that fails over under load is met by no herd, and connections that grow old are nobody's concern."""
+"""A Valkey that fails over under load is met by no herd."""
 
 from __future__ import annotations
 
@@ -15,7 +15,3 @@ def driver(own_valkey):
 
 async def test_200_workers_go_on_after_a_failover_and_the_server_meets_no_herd(driver, own_valkey):
     await failover_scenarios.failover(driver, own_valkey)
-
-
-async def test_nobody_hears_of_connections_that_grow_old(driver):
-    await failover_scenarios.ageing(driver)
