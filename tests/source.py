@@ -29,7 +29,11 @@ def core_modules() -> dict[str, Path]:
 
 def satellites() -> dict[str, Path]:
     """Map ``testing`` and each module of ``contrib`` to its file."""
-    found = [*FOLDER.glob("testing.py"), *sorted(FOLDER.glob("contrib/**/*.py"))]
+    found = [
+        *sorted(FOLDER.glob("testing*.py")),
+        *sorted(FOLDER.glob("testing/**/*.py")),
+        *sorted(FOLDER.glob("contrib/**/*.py")),
+    ]
     return {path.relative_to(FOLDER).with_suffix("").as_posix(): path for path in found}
 
 

@@ -7,6 +7,7 @@ from asyncio_connection_pool._errors import (
     PoolOverloadedError,
     PoolTimeoutError,
 )
+from asyncio_connection_pool._observe import PoolObserver
 from asyncio_connection_pool._outage import Reconnect
 from asyncio_connection_pool._pool import ConnectionPool
 from asyncio_connection_pool._stats import PoolStats
@@ -18,6 +19,7 @@ __all__ = (
     "ConnectionStrategy",
     "PoolClosedError",
     "PoolError",
+    "PoolObserver",
     "PoolOverloadedError",
     "PoolStats",
     "PoolTimeoutError",

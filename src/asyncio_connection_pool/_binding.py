@@ -6,8 +6,7 @@ import asyncio
 from threading import get_ident
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from asyncio_connection_pool import _errors
-from asyncio_connection_pool._checkout import Checkout
+from asyncio_connection_pool import _errors, _parts
 from asyncio_connection_pool._closing import Closing
 from asyncio_connection_pool._outage import Reconnect, Recovery
 from asyncio_connection_pool._slot import READY
@@ -15,8 +14,10 @@ from asyncio_connection_pool._supply import Supply
 from asyncio_connection_pool._tasks import PoolTasks
 
 if TYPE_CHECKING:
+    from asyncio_connection_pool._checkout import Checkout
     from asyncio_connection_pool._holders import Holders
     from asyncio_connection_pool._ledger import Ledger
+    from asyncio_connection_pool._observe import Observers
     from asyncio_connection_pool._questions import Questions
     from asyncio_connection_pool._strategy import ConnectionStrategy
 
@@ -34,6 +35,7 @@ class Binding(Generic[Conn]):
     _questions: Questions[Conn]
     _ledger: Ledger[Conn]
     _holders: Holders[Conn]
+    _observers: Observers
     _tracks: bool
     _reconnect: Reconnect | None
     _acquire_timeout: float | None
@@ -62,6 +64,7 @@ class Binding(Generic[Conn]):
                 )
             for conn in self._forget():
                 self._closing.abort(conn)
+        self._observers.bind(loop)
         self._loop = loop
         self._thread = get_ident()
         self._loop_runs = loop.is_running
@@ -76,15 +79,17 @@ class Binding(Generic[Conn]):
             self._questions,
             None if self._reconnect is None else Recovery(self._reconnect),
             self._holders if self._tracks else None,
+            self._observers,
             connect_timeout=self._connect_timeout,
         )
-        self._checkout = Checkout(
+        self._checkout = _parts.choose_checkout(self._observers)(
             loop,
             self._ledger,
             self._supply,
             self._closing,
             self._questions,
             self._holders if self._tracks else None,
+            self._observers,
             self._acquire_timeout,
         )
 
@@ -107,6 +112,7 @@ class Binding(Generic[Conn]):
         self._closing.end()
         self._tasks.look()
         await self._tasks.until(lambda: not self._tasks.running, 0)
+        self._observers.end(self)
 
     def _drained(self) -> bool:
         return not self._ledger.slots and self._tasks.running == self._closing.overdue

@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable
 
     from asyncio_connection_pool._closing import Closing
-    from asyncio_connection_pool._errors import PoolError, Stage
+    from asyncio_connection_pool._errors import PoolError, PoolTimeoutError, Stage
     from asyncio_connection_pool._holders import Holders
     from asyncio_connection_pool._ledger import Ledger, Refusal
+    from asyncio_connection_pool._observe import Observers
     from asyncio_connection_pool._questions import Questions
     from asyncio_connection_pool._slot import Slot
     from asyncio_connection_pool._supply import Supply
@@ -40,6 +41,7 @@ class Checkout(Generic[Conn]):
         closing: Closing[Conn],
         questions: Questions[Conn],
         holders: Holders[Conn] | None,
+        observers: Observers,
         timeout: float | None,
     ) -> None:
         """Begin with nobody; `timeout` is for who brings none, in seconds."""
@@ -49,6 +51,7 @@ class Checkout(Generic[Conn]):
         self._closing = closing
         self._questions = questions
         self._holders = holders
+        self._observers = observers
         self._looked_at = -SAME_MOMENT
         self._ages = ""
         self._timeout = timeout
@@ -117,10 +120,13 @@ class Checkout(Generic[Conn]):
         if refusal == "closed":
             return _errors.pool_closed(stats)
         if refusal == "overloaded":
+            self._observers.rejected("max_waiting")
             return _errors.pool_overloaded(stats, self._ledger.max_waiting)
-        return self._late(0)
+        error = self._late(0)
+        self._observers.timed_out(0, error.stage)
+        return error
 
-    def _late(self, seconds: float) -> PoolError:
+    def _late(self, seconds: float) -> PoolTimeoutError:
         """Describe a wait of `seconds`: were there opens enough for all who wait?"""
         stats = self._ledger.stats()
         stage: Stage = "waiting"
@@ -146,6 +152,7 @@ class Checkout(Generic[Conn]):
             error = self._late(seconds)
             self._ledger.time_out(waiter)
             waiter.future.set_exception(error)
+            self._observers.timed_out(seconds, error.stage)
 
     def accept(self, waiter: Waiter, slot: Slot[Conn]) -> None:
         """Settle a hand-over in the step in which the caller goes on.

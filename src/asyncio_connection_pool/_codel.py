@@ -31,7 +31,7 @@ class CoDel:
 
     def __post_init__(self) -> None:
         """Check the arguments."""
-        if not isinstance(self.observe, bool):
+        if type(self.observe) is not bool:
             raise TypeError(f"observe must be True or False, not {self.observe!r}")
         for name in ("target", "interval"):
             value = getattr(self, name)

@@ -9,6 +9,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
 from asyncio_connection_pool._codel import CoDel
+from asyncio_connection_pool._observe import PoolObserver
 from asyncio_connection_pool._outage import Reconnect
 from asyncio_connection_pool._policies import Policies
 from asyncio_connection_pool._strategy import ConnectionStrategy
@@ -187,6 +188,22 @@ def reconnect(value: Any) -> Reconnect | None:
     if not isinstance(value, Reconnect):
         raise TypeError(f"reconnect must be a bool or a Reconnect, not {_shown(value)}")
     return value
+
+
+def observers(value: Any) -> tuple[PoolObserver, ...]:
+    """Check who is told what happens.
+
+    Raises:
+        TypeError: It is no iterable of `PoolObserver` objects.
+    """
+    try:
+        checked = tuple(value)
+    except TypeError:
+        raise TypeError(f"observers must be an iterable of PoolObserver objects, not {_shown(value)}") from None
+    for observer in checked:
+        if not isinstance(observer, PoolObserver):
+            raise TypeError(f"each of observers must be a PoolObserver object, not {_shown(observer)}")
+    return checked
 
 
 def flag(name: str, value: Any) -> bool:

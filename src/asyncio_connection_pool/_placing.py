@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from asyncio_connection_pool._closing import Close, Closing
     from asyncio_connection_pool._holders import Holders
     from asyncio_connection_pool._ledger import Ledger
+    from asyncio_connection_pool._observe import Observers
     from asyncio_connection_pool._outage import Recovery
     from asyncio_connection_pool._questions import Questions
     from asyncio_connection_pool._slot import Slot
@@ -45,6 +46,7 @@ class Placing(ABC, Generic[Conn]):
         questions: Questions[Conn],
         recovery: Recovery | None,
         holders: Holders[Conn] | None,
+        observers: Observers,
         *,
         connect_timeout: float | None,
     ) -> None:
@@ -57,6 +59,7 @@ class Placing(ABC, Generic[Conn]):
         self._closing = closing
         self._strategy = strategy
         self._questions = questions
+        self._observers = observers
         self._policies = ledger.policies
         self._resets = overrides(strategy, "reset_connection")
         self._sheds_load = ledger.queue_policy is not None
@@ -170,6 +173,7 @@ class Placing(ABC, Generic[Conn]):
         for waiter in late:
             waited = self._loop.time() - waiter.since
             waiter.future.set_exception(queue_too_slow(self._ledger.stats(), waited))
+            self._observers.rejected("queue_policy")
 
     def give_back(self, slot: Slot[Conn], exc: BaseException | None) -> Close[Conn] | None:
         """Take a connection back whose block has ended with `exc`.

@@ -6,21 +6,24 @@ import warnings
 from itertools import count
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from asyncio_connection_pool import _errors, _fork, _options
+from asyncio_connection_pool import _errors, _fork, _options, _parts
 from asyncio_connection_pool._binding import Binding
 from asyncio_connection_pool._compat import LegacyNames
 from asyncio_connection_pool._holders import Holders
-from asyncio_connection_pool._lease import Lease, TimedLease, TrackedLease
-from asyncio_connection_pool._ledger import Ledger
+from asyncio_connection_pool._lease import Lease, TimedLease
+from asyncio_connection_pool._observe import Observers
 from asyncio_connection_pool._options import DEFAULT, Unset
 from asyncio_connection_pool._questions import Questions
 from asyncio_connection_pool._strategy import overrides
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from types import TracebackType
     from typing import Self
 
     from asyncio_connection_pool._codel import CoDel
+    from asyncio_connection_pool._ledger import Ledger
+    from asyncio_connection_pool._observe import PoolObserver
     from asyncio_connection_pool._outage import Reconnect
     from asyncio_connection_pool._slot import Slot
     from asyncio_connection_pool._stats import PoolStats
@@ -79,6 +82,7 @@ class ConnectionPool(Binding[Conn], LegacyNames):
             closed; 0: it is closed as soon as it is given back.
         burst_delay: Seconds that a caller must have waited before a connection above
             `max_size` is opened for it.
+        observers: Told what happens; see `PoolObserver`. None costs nothing.
 
     Raises:
         TypeError: An argument is of the wrong type, or the strategy lacks a method.
@@ -110,6 +114,7 @@ class ConnectionPool(Binding[Conn], LegacyNames):
         validate_after: float | None = None,
         shrink_delay: float = 0,
         burst_delay: float = 0,
+        observers: Iterable[PoolObserver] = (),
     ) -> None:
         """Check the arguments; nothing is opened yet."""
         self._strategy: ConnectionStrategy[Conn] = _options.strategy(strategy)
@@ -130,10 +135,12 @@ class ConnectionPool(Binding[Conn], LegacyNames):
             burst_delay=burst_delay,
         )
         self._questions = Questions(self._strategy)
-        self._ledger: Ledger[Conn] = Ledger(
+        name = _options.pool_name(name, _numbers)
+        self._observers = Observers(name, _options.observers(observers))
+        self._ledger: Ledger[Conn] = _parts.choose_ledger(self._observers)(
             size,
             burst,
-            name=_options.pool_name(name, _numbers),
+            name=name,
             max_waiting=number("max_waiting", max_waiting),
             max_connecting=number("max_connecting", max_connecting, least=1),
             policies=policies,
@@ -144,10 +151,12 @@ class ConnectionPool(Binding[Conn], LegacyNames):
         self._reconnect = _options.reconnect(reconnect)
         self._tracks = _options.flag("track_holders", track_holders) or leak_threshold is not None
         self._holders = Holders(self._ledger, seconds("leak_threshold", leak_threshold))
+        self._special_lease = _parts.choose_lease(self._observers, tracks=self._tracks)
         self._careful = policies.looks_at_entry
         self._idle: list[Slot[Conn]] = [] if self._careful else self._ledger.idle
         """Where the fast path looks: nowhere, if there is more to look at."""
         _fork.watch(self)
+        self._observers.tell("on_attach", self)
 
     # Using it.
 
@@ -168,10 +177,11 @@ class ConnectionPool(Binding[Conn], LegacyNames):
             ValueError: `timeout` is negative, infinite or NaN.
         """
         lease: Lease[Conn]
-        if timeout is DEFAULT and not self._tracks:
+        special = self._special_lease
+        if timeout is DEFAULT and special is None:
             lease = Lease()
         else:
-            lease = TrackedLease() if self._tracks else TimedLease()
+            lease = (special or TimedLease)()
             lease._timeout = timeout if timeout is DEFAULT else _options.optional_seconds("timeout", timeout)
         lease._pool = self
         lease._slot = None

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from asyncio_connection_pool._closing import Closing
     from asyncio_connection_pool._holders import Holders
     from asyncio_connection_pool._ledger import Ledger
+    from asyncio_connection_pool._observe import Observers
     from asyncio_connection_pool._outage import Recovery
     from asyncio_connection_pool._questions import Questions
     from asyncio_connection_pool._slot import Slot
@@ -47,13 +48,13 @@ class Supply(Placing[Conn]):
         questions: Questions[Conn],
         recovery: Recovery | None,
         holders: Holders[Conn] | None,
+        observers: Observers,
         *,
         connect_timeout: float | None,
     ) -> None:
         """Begin with nothing in flight; `connect_timeout` is in seconds."""
-        super().__init__(
-            loop, ledger, tasks, closing, strategy, questions, recovery, holders, connect_timeout=connect_timeout
-        )
+        parts = (loop, ledger, tasks, closing, strategy, questions, recovery, holders, observers)
+        super().__init__(*parts, connect_timeout=connect_timeout)
         self._create_connection = creator(strategy)
         self._stillbirths = 0
         self.last_failure: BaseException | None = None
@@ -80,7 +81,7 @@ class Supply(Placing[Conn]):
         try:
             self._flights[slot] = self._tasks.start(
                 self._create(),
-                partial(self._opened, slot, timer),
+                partial(self._opened, slot, timer, self._loop.time()),
                 to="open",
                 context=None if waiter is None else waiter.context.copy(),
             )
@@ -91,6 +92,16 @@ class Supply(Placing[Conn]):
             raise
 
     async def _create(self) -> Conn:
+        span = self._observers.span("opening_span")
+        try:
+            conn = await self._create_unseen()
+        except BaseException as error:
+            span.close(error)
+            raise
+        span.close()
+        return conn
+
+    async def _create_unseen(self) -> Conn:
         coming: Any = self._create_connection()
         if not inspect.isawaitable(coming):
             self._closing.drop(coming)
@@ -105,6 +116,7 @@ class Supply(Placing[Conn]):
         self,
         slot: Slot[Conn],
         timer: asyncio.TimerHandle | None,
+        began: float,
         task: asyncio.Task[Conn],
     ) -> None:
         """Settle an open: a connection, a failure, or neither."""
@@ -112,18 +124,21 @@ class Supply(Placing[Conn]):
         if timer is not None:
             timer.cancel()
         error = failure(task)
+        took = self._loop.time() - began
         if slot.state is GONE:
             return  # in a forked child that goes on with its parent's loop
         if slot.state is not OPENING:
-            self._unwind(slot, task, error)
+            self._unwind(slot, task, error, took)
         elif error is None:
             self.last_failure = None
             self._ledger.opened(slot, task.result())
+            self._observers.created(took)
             self._born(slot)
         elif cancelled_by_others(task):
             self._ledger.free(slot)
         else:
             self._ledger.open_failed(slot)
+            self._observers.create_failed(took, error)
             self._fail(error, slot)
         self.refill()
 
@@ -167,12 +182,14 @@ class Supply(Placing[Conn]):
         self._ledger.break_off(slot)
         task.cancel()
         error = pool_timeout(stats, self._connect_timeout, "opening", None)
+        self._observers.create_failed(self._connect_timeout, error)
         self._fail(error, slot)
 
-    def _unwind(self, slot: Slot[Conn], task: asyncio.Task[Conn], error: BaseException | None) -> None:
+    def _unwind(self, slot: Slot[Conn], task: asyncio.Task[Conn], error: BaseException | None, took: float) -> None:
         """Settle an open that was given up: what it yields all the same is closed."""
         self._ledger.unwound(slot, yielded=error is None)
         if error is None:
+            self._observers.created(took)
             slot.conn = task.result()
             self._closing.begin(slot, self.refill)
 

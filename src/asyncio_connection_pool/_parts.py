@@ -1,0 +1,43 @@
+"""Which ledger, checkout and lease a pool is made of: special ones only where something asks for them.
+
+Those for observers are imported where there are any, since that takes milliseconds.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from asyncio_connection_pool._checkout import Checkout
+from asyncio_connection_pool._lease import TimedLease, TrackedLease
+from asyncio_connection_pool._ledger import Ledger
+
+if TYPE_CHECKING:
+    from asyncio_connection_pool._observe import Observers
+
+
+def choose_ledger(observers: Observers) -> Any:
+    """Choose one that tells of what is booked, if somebody listens."""
+    if not observers:
+        return Ledger
+    from asyncio_connection_pool._journal import JournalledLedger  # noqa: PLC0415 - see above
+
+    return partial(JournalledLedger[Any], readers=observers)
+
+
+def choose_checkout(observers: Observers) -> Any:
+    """Choose one that tells of waits, if somebody wants to know of them."""
+    if not observers.watch_callers:
+        return Checkout
+    from asyncio_connection_pool._observed import ObservedCheckout  # noqa: PLC0415 - see above
+
+    return ObservedCheckout
+
+
+def choose_lease(observers: Observers, *, tracks: bool) -> type[TimedLease[Any]] | None:
+    """Choose the lease, if the plain one will not do."""
+    if not observers.watch_callers:
+        return TrackedLease if tracks else None
+    from asyncio_connection_pool._observed import ObservedLease, ObservedTrackedLease  # noqa: PLC0415 - see above
+
+    return ObservedTrackedLease if tracks else ObservedLease
