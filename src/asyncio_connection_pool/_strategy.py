@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+
+    from asyncio_connection_pool._thread import ThreadConnection
 
 Conn = TypeVar("Conn")
+T = TypeVar("T")
 
 
 class ConnectionStrategy(ABC, Generic[Conn]):
@@ -16,6 +22,9 @@ class ConnectionStrategy(ABC, Generic[Conn]):
     `close_connection`. The others are optional, and cost nothing where they are not
     overridden. A connection may be any object at all: the pool never hashes it,
     compares it or takes its truth value.
+
+    Instead of writing a subclass one can be made `from_functions`, `from_context_manager`
+    or, for a library that blocks, `from_blocking_functions`.
 
     A subclass that defines `make_connection` in place of `create_connection` works
     as well: that was the method's name in releases 1.x.
@@ -116,6 +125,151 @@ class ConnectionStrategy(ABC, Generic[Conn]):
         `close(timeout)` runs out, and when the event loop is gone. Not overridden:
         `close_connection` is left to run, and its slot is free.
         """
+
+    # Made, not written. Who makes none pays no import.
+
+    @staticmethod
+    def from_functions(
+        *,
+        create: Callable[[], Awaitable[T]],
+        is_closed: Callable[[T], object],
+        close: Callable[[T], object],
+        is_reusable: Callable[[T, BaseException | None], object] | None = None,
+        is_fatal: Callable[[BaseException], object] | None = None,
+        reset: Callable[[T], Awaitable[object]] | None = None,
+        validate: Callable[[T], Awaitable[object]] | None = None,
+        abort: Callable[[T], object] | None = None,
+    ) -> ConnectionStrategy[T]:
+        """Make a strategy of functions, each of which is one method.
+
+        Args:
+            create: `create_connection`: a coroutine function, without arguments.
+            is_closed: `connection_is_closed`: a plain function of a connection.
+            close: `close_connection`: a plain or a coroutine function of a connection.
+            is_reusable: `connection_is_reusable`: a plain function of a connection and
+                what its block raised, or None. It replaces the default, which it may
+                ask: `ConnectionStrategy.connection_is_reusable`.
+            is_fatal: `failure_is_fatal`: a plain function of an exception.
+            reset: `reset_connection`: a coroutine function of a connection.
+            validate: `validate_connection`: a coroutine function of a connection.
+            abort: `abort_connection`: a plain function of a connection.
+
+        Raises:
+            TypeError: One is no function, can't be called with these arguments, or is a
+                coroutine function where it has to be a plain one.
+        """
+        from asyncio_connection_pool._function_strategy import FunctionStrategy  # noqa: PLC0415
+
+        return FunctionStrategy(
+            create,
+            is_closed,
+            close,
+            is_reusable=is_reusable,
+            is_fatal=is_fatal,
+            reset=reset,
+            validate=validate,
+            abort=abort,
+        )
+
+    @staticmethod
+    def from_context_manager(
+        factory: Callable[[], AbstractAsyncContextManager[T]],
+        *,
+        is_closed: Callable[[T], object] | None = None,
+        is_reusable: Callable[[T, BaseException | None], object] | None = None,
+        is_fatal: Callable[[BaseException], object] | None = None,
+        reset: Callable[[T], Awaitable[object]] | None = None,
+        validate: Callable[[T], Awaitable[object]] | None = None,
+        abort: Callable[[T], object] | None = None,
+    ) -> ConnectionStrategy[T]:
+        """Make a strategy of what makes async context managers, one for each connection.
+
+        Each is entered and left in one task of its own, as cancel scopes and task groups
+        (anyio's, for one) demand. Closing a connection leaves its context, and raises what
+        that raises. A connection whose context ends by itself is closed from then on.
+        Whoever cancels the opening or the closing cancels what the context is doing, and
+        waits for its end; aborting cancels, and does not wait.
+
+        Args:
+            factory: Called, without arguments, for each new connection, which is what
+                entering the context gives.
+            is_closed: As for `from_functions`, asked besides. None: nothing else is looked at.
+            is_reusable: As for `from_functions`.
+            is_fatal: As for `from_functions`.
+            reset: As for `from_functions`.
+            validate: As for `from_functions`.
+            abort: A plain function of a connection, called besides when that is aborted;
+                for what has to go even if its event loop is gone.
+
+        Raises:
+            TypeError: See `from_functions`.
+        """
+        from asyncio_connection_pool._context_strategy import ContextStrategy  # noqa: PLC0415
+
+        return ContextStrategy(
+            factory,
+            is_closed,
+            abort,
+            is_reusable=is_reusable,
+            is_fatal=is_fatal,
+            reset=reset,
+            validate=validate,
+        )
+
+    @staticmethod
+    def from_blocking_functions(
+        *,
+        create: Callable[[], T],
+        close: Callable[[T], object],
+        is_closed: Callable[[T], object] | None = None,
+        is_reusable: Callable[[T, BaseException | None], object] | None = None,
+        is_fatal: Callable[[BaseException], object] | None = None,
+        reset: Callable[[T], object] | None = None,
+        validate: Callable[[T], object] | None = None,
+        interrupt: Callable[[T], object] | None = None,
+        patience: float = 30,
+    ) -> ConnectionStrategy[ThreadConnection[T]]:
+        """Make a strategy for a library that blocks, with one thread for each connection.
+
+        What the pool hands out has a coroutine `call(function, *args)`, which calls
+        `function(connection, *args)` in that thread. A call whose caller is cancelled runs
+        on; a connection given back meanwhile is not used again (C9), but closed as soon as
+        the call has ended, and its slot is taken until then. The threads don't keep the
+        interpreter from its exit.
+
+        Args:
+            create: Opens a connection; called in the thread, as are `close`, `reset` and
+                `validate`, which get the connection.
+            close: Closes one.
+            is_closed: A look at a connection, from the event loop's thread. None: one is
+                closed when the pool has closed it.
+            is_reusable: As for `from_functions`; asked in the event loop's thread, of a
+                connection in which no call runs.
+            is_fatal: As for `from_functions`.
+            reset: Brings a connection back to its fresh state.
+            validate: Proves it alive.
+            interrupt: Breaks off the call that runs in a connection that is to be closed.
+                Called from the event loop's thread, so it must not block.
+            patience: Seconds that closing may take, a call that still runs included; then
+                the thread is left to itself, the slot is free, and a `TimeoutError` says so.
+
+        Raises:
+            TypeError: See `from_functions`; none may be a coroutine function.
+            ValueError: `patience` is negative, infinite or NaN.
+        """
+        from asyncio_connection_pool._thread_strategy import ThreadStrategy  # noqa: PLC0415
+
+        return ThreadStrategy(
+            create,
+            close,
+            is_closed,
+            is_reusable,
+            interrupt,
+            patience,
+            is_fatal=is_fatal,
+            reset=reset,
+            validate=validate,
+        )
 
 
 async def _make_connection(self: Any) -> Any:
