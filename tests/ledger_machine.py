@@ -1,7 +1,7 @@
-"""A rule machine that plays the shell of a pool to a ledger, and compares it with `ledger_model` after each call.
+"""A machine that plays the shell of a pool to a ledger, and compares it with `ledger_model` after each call.
 
-Each rule is one event of a pool's life: a caller comes, an open fails, a block ends. What a rule does is what the
-shell owes the ledger; when it opens what the queue needs, for instance, is when the shell does.
+Each of its methods is one event of a pool's life: a caller comes, an open fails, a block ends. What it does is what
+the shell owes the ledger; when it opens what the queue needs, for instance, is when the shell does.
 """
 
 from __future__ import annotations
@@ -10,56 +10,60 @@ import math
 import operator
 from contextvars import copy_context
 
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant
 
+from ledger_events import beginning, event
 from ledger_model import Caller, Promise
 from ledger_shell import Shell
 
 CONTEXT = copy_context()
 # Unhashable and false, and all equal; one of them is the connection of several blocks (one that multiplexes, say).
 SAME = []
-CONNECTIONS = st.sampled_from([lambda: SAME, list])
-WHICH = st.integers(0, 5)
-SOME = st.integers(1, 3)
-LIMITS = st.tuples(st.sampled_from([2, 3, 4, 1, 0]), st.sampled_from([None, 1, 2, 0]))
-POLICIES = st.sampled_from(
-    [
-        {},
-        {"shrink_delay": 5},
-        {"validate_after": 3},
-        {"validate_after": 2, "max_lifetime": 20, "shrink_delay": 3},
-        {"max_lifetime": 8},
-        {"max_uses": 2},
-        {"max_idle": 4, "min_size": 1},
-        {"burst_delay": 3},
-        {"burst_delay": 4, "min_size": 2, "validate_after": 4},
-        {"min_size": 3},
-        {"codel": {"target": 1, "interval": 3}},
-        {"codel": {"target": 1, "interval": 5, "observe": True}},
-    ]
-)
-POOL = st.tuples(
-    LIMITS,
-    st.sampled_from([None, None, 0, 2]),  # max_waiting
-    st.sampled_from([None, 1, 2]),  # max_connecting
-    POLICIES,
-    st.sampled_from([True, True, False]),  # plain
-    st.integers(0, 5),  # callers that are served at the beginning
-)
+CONNECTIONS = [lambda: SAME, list]
+WHICH = range(6)
+SOME = range(1, 4)
+EITHER = [False, True]
+LIMITS = [(max_size, above) for max_size in (2, 3, 4, 1, 0) for above in (None, 1, 2, 0)]
+POLICIES = [
+    {},
+    {"shrink_delay": 5},
+    {"validate_after": 3},
+    {"validate_after": 2, "max_lifetime": 20, "shrink_delay": 3},
+    {"max_lifetime": 8},
+    {"max_uses": 2},
+    {"max_idle": 4, "min_size": 1},
+    {"burst_delay": 3},
+    {"burst_delay": 4, "min_size": 2, "validate_after": 4},
+    {"min_size": 3},
+    {"codel": {"target": 1, "interval": 3}},
+    {"codel": {"target": 1, "interval": 5, "observe": True}},
+]
+OVERLOADS = [
+    {"codel": {"target": 1, "interval": interval, "observe": observe}}
+    for interval in (3, 5, 8)
+    for observe in (False, False, True)
+]
+POOL = {
+    "limits": LIMITS,
+    "max_waiting": [None, None, 0, 2],
+    "max_connecting": [None, 1, 2],
+    "policies": POLICIES,
+    "plain": [True, True, False],
+    "busy": range(6),  # callers that are served at the beginning
+}
 
 
 def mostly(usual, *others):
-    """Draw what is usual about as often as all the others together, and first where it is shrunk."""
-    return st.sampled_from([*[usual] * max(len(others), 3), *others])
+    """Choose what is usual about as often as all the others together, and first where it is shrunk."""
+    return [*[usual] * max(len(others), 3), *others]
 
 
 RARELY = mostly(False, True)
 
 
 def needs(*places):
-    """Run a rule only where a connection is in one of these places."""
-    return precondition(lambda self: self.model.at(*places))
+    """Ask for a connection in one of these places."""
+    return lambda self: self.model.at(*places)
 
 
 def pick(which, items):
@@ -75,12 +79,11 @@ def as_limits(limits, min_size=0):
     return max_size, None if above is None else max_size + above
 
 
-class LedgerMachine(Shell, RuleBasedStateMachine):
-    """Subclasses say which classes they are about."""
+class Life(Shell):
+    """What can happen to a ledger; subclasses say which classes they are about."""
 
-    @initialize(pool=POOL)
-    def build(self, pool):
-        limits, max_waiting, max_connecting, policies, plain, busy = pool
+    @beginning(**POOL)
+    def build(self, *, limits, max_waiting, max_connecting, policies, plain, busy):
         codel = policies.get("codel")
         self.age = 0
         self.begin(
@@ -95,8 +98,7 @@ class LedgerMachine(Shell, RuleBasedStateMachine):
             self.come(patient=True, closed=0)
             self.all_goes_well(list)
 
-    @invariant()
-    def holds_after_each_event(self):
+    def after_each_event(self):
         ledger, model = self.ledger, self.model
         self.time_passes(1)
         self.age += 1
@@ -119,8 +121,12 @@ class LedgerMachine(Shell, RuleBasedStateMachine):
 
     # Callers come.
 
-    @precondition(lambda self: len(self.model.line) < 4 and (self.model.links or not self.model.shut))
-    @rule(count=SOME, patient=mostly(True, False), closed=mostly(0, 1, 2))
+    @event(
+        lambda self: len(self.model.line) < 4 and (self.model.links or not self.model.shut),
+        count=SOME,
+        patient=mostly(True, False),
+        closed=mostly(0, 1, 2),
+    )
     def callers_come(self, count, patient, closed):
         for _ in range(count):
             self.come(patient=patient, closed=closed)
@@ -157,8 +163,7 @@ class LedgerMachine(Shell, RuleBasedStateMachine):
 
     # Callers go.
 
-    @precondition(lambda self: self.served)
-    @rule(count=SOME)
+    @event(lambda self: self.served, count=SOME)
     def served_callers_go_on(self, count):
         for caller in self.served[:count]:
             accepted = self.ledger.accept(caller.waiter, caller.link.slot, self.now)
@@ -168,16 +173,14 @@ class LedgerMachine(Shell, RuleBasedStateMachine):
                 caller.link.lease = self.lease(caller.link.slot)
         del self.served[:count]
 
-    @precondition(lambda self: self.served)
-    @rule(which=WHICH, closed=RARELY)
+    @event(lambda self: self.served, which=WHICH, closed=RARELY)
     def served_caller_was_cancelled_in_the_same_tick(self, which, closed):
         caller = self.served.pop(which % len(self.served))
         self.step_aside(caller, expected=False)
         if caller.link.place != "gone":
             self.offer(caller.link, closed=closed)
 
-    @precondition(lambda self: self.model.live)
-    @rule(which=WHICH, how=st.sampled_from(["timeout", "cancel", "cancel in this tick"]))
+    @event(lambda self: self.model.live, which=WHICH, how=["timeout", "cancel", "cancel in this tick"])
     def waiting_caller_leaves(self, which, how):
         caller = pick(which, self.model.live)
         if how == "timeout":
@@ -189,8 +192,7 @@ class LedgerMachine(Shell, RuleBasedStateMachine):
         if how == "cancel":
             self.cancelled_caller_takes_its_next_step(-1)
 
-    @precondition(lambda self: self.leaving)
-    @rule(which=WHICH)
+    @event(lambda self: self.leaving, which=WHICH)
     def cancelled_caller_takes_its_next_step(self, which):
         caller = self.leaving.pop(which % len(self.leaving))
         self.step_aside(caller, expected=self.model.leave(caller))
@@ -211,8 +213,7 @@ class LedgerMachine(Shell, RuleBasedStateMachine):
 
     # Opens end.
 
-    @needs("opening")
-    @rule(which=WHICH, count=SOME, conn=CONNECTIONS, closed=RARELY)
+    @event(needs("opening"), which=WHICH, count=SOME, conn=CONNECTIONS, closed=RARELY)
     def opens_succeed(self, which, count, conn, closed):
         for _ in range(min(count, len(self.model.at("opening")))):
             self.succeed(pick(which, self.model.at("opening")), conn, closed=closed)
@@ -227,15 +228,13 @@ class LedgerMachine(Shell, RuleBasedStateMachine):
         self.offer(link, closed=closed)
         self.refill()
 
-    @needs("opening", "handed")
-    @rule(conn=CONNECTIONS)
+    @event(needs("opening", "handed"), conn=CONNECTIONS)
     def all_goes_well(self, conn):
         for link in self.model.at("opening"):
             self.succeed(link, conn, closed=False)
         self.served_callers_go_on(len(self.served))
 
-    @needs("opening")
-    @rule(which=WHICH, how=st.sampled_from(["failure", "cancelled by somebody outside", "timeout"]))
+    @event(needs("opening"), which=WHICH, how=["failure", "cancelled by somebody outside", "timeout"])
     def open_fails(self, which, how):
         link = pick(which, self.model.at("opening"))
         if how == "failure":
@@ -252,8 +251,7 @@ class LedgerMachine(Shell, RuleBasedStateMachine):
             self.fail_first(OSError())
         self.refill()
 
-    @needs("given up")
-    @rule(which=WHICH, yielded=st.booleans())
+    @event(needs("given up"), which=WHICH, yielded=EITHER)
     def open_that_was_given_up_ends(self, which, yielded):
         link = pick(which, self.model.at("given up"))
         self.ledger.unwound(link.slot, yielded=yielded)
@@ -269,8 +267,7 @@ class LedgerMachine(Shell, RuleBasedStateMachine):
 
     # Blocks and resets end.
 
-    @needs("in use")
-    @rule(which=WHICH, count=SOME, closed=RARELY)
+    @event(needs("in use"), which=WHICH, count=SOME, closed=RARELY)
     def blocks_end(self, which, count, closed):
         for _ in range(min(count, len(self.model.at("in use")))):
             self.end_block(pick(which, self.model.at("in use")), closed=closed)
@@ -287,8 +284,7 @@ class LedgerMachine(Shell, RuleBasedStateMachine):
             self.wear(link)
             self.offer(link, closed=closed)
 
-    @needs("in use")
-    @rule(which=WHICH, reusable=st.booleans(), closed=RARELY)
+    @event(needs("in use"), which=WHICH, reusable=EITHER, closed=RARELY)
     def block_ends_where_the_strategy_is_asked(self, which, reusable, closed):
         link = pick(which, self.model.at("in use"))
         self.model.release(link)
@@ -297,8 +293,7 @@ class LedgerMachine(Shell, RuleBasedStateMachine):
             self.doom(link, "dirty")
         self.offer(link, closed=closed)
 
-    @needs("in use")
-    @rule(which=WHICH)
+    @event(needs("in use"), which=WHICH)
     def block_ends_and_a_reset_begins(self, which):
         link = pick(which, self.model.at("in use"))
         self.model.release(link)
@@ -310,16 +305,14 @@ class LedgerMachine(Shell, RuleBasedStateMachine):
             link.place = "resetting"
             self.compare()
 
-    @needs("resetting")
-    @rule(which=WHICH, failed=RARELY, closed=RARELY)
+    @event(needs("resetting"), which=WHICH, failed=RARELY, closed=RARELY)
     def reset_ends(self, which, failed, closed):
         link = pick(which, self.model.at("resetting"))
         if failed:
             self.doom(link, "reset_failed")
         self.offer(link, closed=closed)
 
-    @needs("validating")
-    @rule(which=WHICH, how=mostly("well", "failed", "closed", "late"))
+    @event(needs("validating"), which=WHICH, how=mostly("well", "failed", "closed", "late"))
     def validation_ends(self, which, how):
         link = pick(which, self.model.at("validating"))
         if how == "late":
@@ -332,8 +325,7 @@ class LedgerMachine(Shell, RuleBasedStateMachine):
             self.offer(link, closed=how == "closed")
         self.refill()
 
-    @precondition(lambda self: self.age % 3 == 0 and self.model.at("in use", "handed", "idle"))
-    @rule(which=WHICH, times=SOME)
+    @event(lambda self: self.age % 3 == 0 and self.model.at("in use", "handed", "idle"), which=WHICH, times=SOME)
     def connection_is_discarded(self, which, times):
         conn = getattr(pick(which, self.model.at("in use") + self.model.links).slot, "conn", "not open yet")
         for _ in range(times):
@@ -349,8 +341,7 @@ class LedgerMachine(Shell, RuleBasedStateMachine):
             link.doom = "discarded"
         self.compare()
 
-    @needs("closing")
-    @rule(count=SOME)
+    @event(needs("closing"), count=SOME)
     def closes_end(self, count):
         for link in self.model.at("closing")[:count]:
             self.free(link)
@@ -358,26 +349,22 @@ class LedgerMachine(Shell, RuleBasedStateMachine):
 
     # Surplus and limits.
 
-    @precondition(lambda self: self.model.policies.shrink_delay and self.model.stack)
-    @rule(which=WHICH, late=st.sampled_from([0, 1, -1]))
+    @event(lambda self: self.model.policies.shrink_delay and self.model.stack, which=WHICH, late=[0, 1, -1])
     def surplus_has_idled_long_enough(self, which, late):
         last = pick(which, self.model.stack)
         self.pop("pop_surplus", max(last.date, self.model.changed) + self.model.policies.shrink_delay + late)
         self.refill()
 
-    @precondition(lambda self: self.model.policies.max_idle is not None and self.model.stack)
-    @rule(which=WHICH, late=st.sampled_from([0, 1, -1]))
+    @event(lambda self: self.model.policies.max_idle is not None and self.model.stack, which=WHICH, late=[0, 1, -1])
     def connection_has_idled_for_too_long(self, which, late):
         self.pop("pop_idle", pick(which, self.model.stack).date + self.model.policies.max_idle + late)
         self.refill()
 
-    @precondition(lambda self: self.model.policies != self.Policies() or self.model.watch)
-    @rule(seconds=SOME)
+    @event(lambda self: self.model.policies != self.Policies() or self.model.watch, seconds=SOME)
     def nothing_happens_for_a_while(self, seconds):
         self.time_passes(seconds)
 
-    @precondition(lambda self: self.age % 5 == 3 and self.model.links)
-    @rule(which=WHICH, after=st.integers(0, 3))
+    @event(lambda self: self.age % 5 == 3 and self.model.links, which=WHICH, after=range(4))
     def connection_is_to_go(self, which, after):
         """Evicted, at once or after a while."""
         links = [link for link in self.model.links if link.place not in {"opening", "given up", "closing"}]
@@ -386,27 +373,23 @@ class LedgerMachine(Shell, RuleBasedStateMachine):
             self.limit_life(link, self.now + after, "evicted")
             self.compare()
 
-    @precondition(lambda self: any(link.expires <= self.now for link in self.model.links))
-    @rule(which=WHICH)
+    @event(lambda self: any(link.expires <= self.now for link in self.model.links), which=WHICH)
     def time_of_a_connection_has_come(self, which):
         self.retire(pick(which, [link for link in self.model.links if link.expires <= self.now]))
         self.refill()
 
-    @precondition(lambda self: self.model.policies.min_size)
-    @rule(paused=RARELY)
+    @event(lambda self: self.model.policies.min_size, paused=RARELY)
     def pool_is_filled(self, paused):
         self.ledger.fills = self.model.fills = True
         self.ledger.paused = self.model.paused = paused
         self.refill()
 
-    @precondition(lambda self: self.age % 7 == 4)
-    @rule(allowance=st.sampled_from([0, 1, 2, None]))
+    @event(lambda self: self.age % 7 == 4, allowance=[0, 1, 2, None])
     def server_recovers(self, allowance):
         self.ledger.allowance = self.model.allowance = allowance
         self.refill()
 
-    @precondition(lambda self: self.age % 4 == 1)
-    @rule(limits=LIMITS)
+    @event(lambda self: self.age % 4 == 1, limits=LIMITS)
     def limits_change(self, limits):
         limits = as_limits(limits, self.model.policies.min_size)
         self.ledger.limits_changed(self.now)
@@ -420,8 +403,7 @@ class LedgerMachine(Shell, RuleBasedStateMachine):
 
     # The end.
 
-    @precondition(lambda self: self.age > 15 and self.age % 8 == 5 and not self.model.shut)
-    @rule()
+    @event(lambda self: self.age > 15 and self.age % 8 == 5 and not self.model.shut)
     def pool_is_closed(self):
         waiters, slots = self.ledger.close()
         callers, idle = self.model.close()
@@ -431,13 +413,11 @@ class LedgerMachine(Shell, RuleBasedStateMachine):
             caller.promise.set_exception(RuntimeError())
         self.compare()
 
-    @precondition(lambda self: self.model.shut and not self.model.links)
-    @rule(pool=POOL)
-    def another_pool_is_built(self, pool):
-        self.build(pool)
+    @event(lambda self: self.model.shut and not self.model.links, **POOL)
+    def another_pool_is_built(self, **pool):
+        self.build(**pool)
 
-    @precondition(lambda self: self.age > 15 and self.age % 8 == 2 and self.model.links)
-    @rule()
+    @event(lambda self: self.age > 15 and self.age % 8 == 2 and self.model.links)
     def event_loop_is_gone(self):
         self.former_links += self.model.at("in use")
         self.former_callers += self.served + self.leaving + self.model.live
@@ -448,23 +428,20 @@ class LedgerMachine(Shell, RuleBasedStateMachine):
         assert all(map(operator.is_, conns, expected))
         self.compare()
 
-    @precondition(lambda self: self.model.shut and self.model.at("in use", "handed"))
-    @rule()
+    @event(lambda self: self.model.shut and self.model.at("in use", "handed"))
     def close_runs_out_of_time(self):
         self.former_links += self.model.at("in use")
         for link in self.model.at("in use", "handed"):
             self.free(link, "pool_closed")
 
-    @precondition(lambda self: self.former_links)
-    @rule()
+    @event(lambda self: self.former_links)
     def block_ends_whose_connection_was_taken_away(self):
         link = self.former_links.pop()
         assert link.slot.state == "gone"
         assert not self.desk.run(link.lease.__aexit__(None, None, None))
         self.compare()
 
-    @precondition(lambda self: self.former_callers)
-    @rule()
+    @event(lambda self: self.former_callers)
     def caller_of_the_former_loop_is_collected(self):
         caller = self.former_callers.pop()
         self.step_aside(caller, expected=False)
@@ -473,9 +450,15 @@ class LedgerMachine(Shell, RuleBasedStateMachine):
             self.compare()
 
 
-def machine(kit):
-    """Make a machine about the classes of the modules of `kit`."""
-    about = {
+class Machine(Life, RuleBasedStateMachine):
+    """One whose events Hypothesis chooses."""
+
+    holds = invariant()(Life.after_each_event)
+
+
+def about(kit, kind):
+    """Make a kind of life about the classes of the modules of `kit`."""
+    classes = {
         "CoDel": kit.codel.CoDel,
         "Ledger": kit.ledger.Ledger,
         "Lease": kit.lease.Lease,
@@ -483,4 +466,4 @@ def machine(kit):
         "Waiter": kit.queue.Waiter,
         "sweep_at": kit.queue.SWEEP_AT,
     }
-    return type("Machine", (LedgerMachine,), about)
+    return type(kind.__name__, (kind,), classes)

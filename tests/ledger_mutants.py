@@ -63,7 +63,7 @@ IN_LEDGER = {
     # The limit (C1).
     "an open that is given up frees its slot at once": (
         "self.move(slot, CLOSING)\n        self.broken_off += 1",
-        "self.move(slot, GONE)\n        self.broken_off += 1",
+        'self.move(slot, "gone")\n        self.broken_off += 1',
     ),
     "what is above a lowered limit is handed on": (
         "if slot.doom or self.held > self.limit:",

@@ -217,6 +217,7 @@ class Shell:
                 self.drop(link)
             else:
                 self.place(link)
+        assert self.model.take(self.now) is None
         self.taken = None
         return None
 

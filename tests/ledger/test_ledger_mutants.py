@@ -1,40 +1,35 @@
-"""The rule machine bites: it finds each mistake in the ledger that `ledger_mutants` lists."""
+"""The model bites: it finds each mistake in the ledger that `ledger_mutants` lists."""
 
 from __future__ import annotations
 
 import pytest
-from hypothesis import HealthCheck, Phase, settings
-from hypothesis.stateful import run_state_machine_as_test
 
-import ledger_machine
+from ledger_events import walk
+from ledger_machine import OVERLOADS, Life, about
 from ledger_mutants import BY_MODULE, MUTANTS, SWEEP_SOON, OutdatedMutantError, load
 
-# The same examples in each run. Nearly all mutants are found in the first hundred; the bound leaves room for
-# releases of Hypothesis that draw others.
-SETTINGS = settings(
-    max_examples=3000,
-    stateful_step_count=40,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    phases=[Phase.generate],
-    report_multiple_bugs=False,
-    suppress_health_check=list(HealthCheck),
-)
+WALKS = 4000
+"""The same in each run; nearly all mutants are found in the first hundred, and the last before the thousandth."""
+STEPS = 40
 
 
-def find(kit, examples=SETTINGS.max_examples):
-    run_state_machine_as_test(ledger_machine.machine(kit), settings=settings(SETTINGS, max_examples=examples))
+def find(kit, walks=WALKS, **pool):
+    life = about(kit, Life)
+    for seed in range(walks):
+        walk(life(), seed, STEPS, **pool)
 
 
 @pytest.mark.parametrize("mutant", MUTANTS)
-def test_the_rule_machine_finds(mutant):
+def test_walks_find(mutant):
+    change = MUTANTS[mutant]
+    pool = {"policies": OVERLOADS} if change[0] == "_codel" else {}
     with pytest.raises((AssertionError, LookupError)):
-        find(load(SWEEP_SOON, MUTANTS[mutant]))
+        find(load(SWEEP_SOON, change), **pool)
 
 
-def test_what_was_not_changed_is_not_found():
-    find(load(SWEEP_SOON), examples=100)
+@pytest.mark.parametrize("pool", [{}, {"policies": OVERLOADS}], ids=["any pool", "overloads"])
+def test_what_was_not_changed_is_not_found(pool):
+    find(load(SWEEP_SOON), 300, **pool)
 
 
 def test_a_mutant_whose_text_is_gone_fails():
