@@ -39,7 +39,7 @@ def test_hours_pass_in_no_time():
 
     began = time.monotonic()
     assert testing.run(sleep()) == 3600
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 60
 
 
 def test_the_clock_begins_at_zero_and_stands_still_while_code_runs():

@@ -6,13 +6,13 @@ Steps are counted, not seconds: the calls that Python makes, and the steps of wh
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections import deque
 
 import pytest
 
 from asyncio_connection_pool import ConnectionPool, _queue
 from asyncio_connection_pool.testing import NEVER, FakeStrategy
+from counting import calls
 from oracle import check_settled
 from scenarios import idle, step
 
@@ -32,23 +32,6 @@ class WalkedDeque(deque):
 @pytest.fixture(autouse=True)
 def walked(monkeypatch):
     monkeypatch.setattr(_queue, "deque", WalkedDeque)
-
-
-def calls(work) -> int:
-    """Count the calls that `work` makes, those in C included."""
-    made = 0
-
-    def count(frame, event, argument):
-        nonlocal made
-        made += event in {"call", "c_call"}
-
-    before = sys.getprofile()
-    sys.setprofile(count)
-    try:
-        work()
-    finally:
-        sys.setprofile(before)
-    return made
 
 
 class Crowd:
