@@ -39,7 +39,7 @@ def closed(pool):
 
 
 def test_the_fields_of_a_snapshot():
-    names = ("name", "max_size", "burst_limit", "limit", *STATES, "size", "waiting", *TOTALS)
+    names = ("name", "max_size", "burst_limit", "limit", "min_size", *STATES, "size", "waiting", *TOTALS)
     assert tuple(field.name for field in dataclasses.fields(PoolStats)) == names
 
 

@@ -308,6 +308,7 @@ class Ledger(Retirement[Conn]):
             max_size=self.max_size,
             burst_limit=self.burst_limit,
             limit=self.limit,
+            min_size=self.policies.min_size,
             idle=len(self.idle),
             in_use=in_use,
             opening=self.opening,

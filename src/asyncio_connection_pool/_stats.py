@@ -42,6 +42,8 @@ class PoolStats:
     """Connections that may be open under load, where that is more."""
     limit: int
     """Connections that may be open at all: `burst_limit` where set, else `max_size`."""
+    min_size: int
+    """Connections that are kept open even when nobody needs them."""
 
     idle: int
     """Connections at rest, ready to be handed out."""
