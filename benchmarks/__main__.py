@@ -13,8 +13,8 @@ from types import ModuleType
 
 from .figures import Figure, table
 
-NAMES = ("uncontended", "handover", "cancel", "memory", "fairness", "import_time")
-WITH_SERVERS = ("redis_pool",)
+NAMES = ("uncontended", "crowded", "opened", "options", "handover", "cancel", "memory", "fairness", "import_time")
+WITH_SERVERS = ("asyncpg_pool", "redis_pool")
 """Run only if they are asked for: they need a library, and the wheel of a server."""
 
 

@@ -13,10 +13,10 @@ import random
 from collections.abc import Sequence
 
 from .contenders import WITH_FIFO, Build, Pool
-from .figures import Budget, Figure
+from .figures import Budget, Figure, timed
 from .measure import Spread, interleave, now, settle
 
-ROUNDS = 15
+ROUNDS = 5
 SHARE = 0.6
 CHUNK = 50
 SHORT, LONG = 1_000, 10_000
@@ -33,15 +33,17 @@ def run() -> Sequence[Figure]:
 
 async def _run() -> Sequence[Figure]:
     crowds = {
-        _label(name, length): Crowd(build, length) for name, build in WITH_FIFO.items() for length in (SHORT, LONG)
+        _label(name, length): await Crowd.of(build, length)
+        for name, build in WITH_FIFO.items()
+        for length in (SHORT, LONG)
     }
-    for crowd in crowds.values():
-        await crowd.begin()
     taken = await interleave({label: crowd.cancel_share for label, crowd in crowds.items()}, ROUNDS)
-    for crowd in crowds.values():
-        await crowd.end()
     return [
-        *(Figure(label, "ns", Spread.of(values)) for label, values in taken.items()),
+        *(
+            figure
+            for length in (SHORT, LONG)
+            for figure in timed(f"cancel one of {length:,}", {name: taken[_label(name, length)] for name in WITH_FIFO})
+        ),
         *(
             Figure(
                 f"{name}, {LONG:,} / {SHORT:,}",
@@ -61,16 +63,19 @@ def _label(name: str, length: int) -> str:
 class Crowd:
     """LONG callers before as many pools as it takes for queues of one length."""
 
-    def __init__(self, build: Build, length: int) -> None:
-        """Prepare; nobody calls before `begin`."""
-        self._queues = [Queue(build(1), length) for _ in range(LONG // length)]
+    def __init__(self, queues: Sequence["Queue"]) -> None:
+        """Begin with queues that are there already."""
+        self._queues = queues
         self._chance = random.Random(0)  # the same order for every contender
 
-    async def begin(self) -> None:
+    @classmethod
+    async def of(cls, build: Build, length: int) -> "Crowd":
         """Let one caller of each pool take its connection and the others queue up."""
-        for queue in self._queues:
-            queue.begin()
+        queues = [Queue(await build(1), length) for _ in range(LONG // length)]
+        for queue in queues:
+            await queue.begin()
         await settle()
+        return cls(queues)
 
     async def cancel_share(self) -> float:
         """Return the nanoseconds per cancelled caller."""
@@ -81,11 +86,6 @@ class Crowd:
             queue.top_up()
         await settle()
         return spent / len(victims)
-
-    async def end(self) -> None:
-        """Send everybody away."""
-        for queue in self._queues:
-            await _cancel(queue.everybody())
 
 
 class Queue:
@@ -98,9 +98,10 @@ class Queue:
         self._loop = asyncio.get_running_loop()
         self._waiting: list[Task] = []
 
-    def begin(self) -> None:
+    async def begin(self) -> None:
         """Call once for the connection, and `length` times to wait for it."""
         self._holder = self._loop.create_task(self._caller())
+        await settle()
         self.top_up()
 
     def pick(self, chance: random.Random) -> Sequence[Task]:
@@ -114,10 +115,6 @@ class Queue:
         """Call until `length` wait."""
         missing = self._length - len(self._waiting)
         self._waiting += [self._loop.create_task(self._caller()) for _ in range(missing)]
-
-    def everybody(self) -> Sequence[Task]:
-        """Return those who wait, and last the one who holds."""
-        return [*self._waiting, self._holder]
 
     async def _caller(self) -> None:
         async with self._pool.get_connection():

@@ -1,11 +1,11 @@
 """A figure with the budget that it answers to, and the table that shows them."""
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from .measure import Spread
+from .measure import Rounds, Spread
 
 AT_LEAST_313 = sys.version_info >= (3, 13)
 """Whether the stricter budgets for time hold; CPython 3.11 is given more room, and 3.12 as much as 3.11."""
@@ -32,12 +32,16 @@ class Figure:
         unit: "×" for a ratio, else "ns", "ms", "bytes" or "acquisitions".
         spread: The median over rounds, with the spread.
         budget: What it should be, if anything was promised.
+        case: The row of a table that compares contenders, if the figure belongs into one.
+        who: Its column there.
     """
 
     name: str
     unit: str
     spread: Spread
     budget: Budget | None = None
+    case: str = ""
+    who: str = ""
 
     @property
     def verdict(self) -> str:
@@ -45,6 +49,25 @@ class Figure:
         if self.budget is None:
             return ""
         return "met" if self.budget.met_by(self.spread.median) else "NOT MET"
+
+
+def counted(case: str, who: str, unit: str, value: float) -> Figure:
+    """Make a figure of what was counted once, and comes out the same each time."""
+    return Figure(f"{case}: {who}", unit, Spread.of([value]), case=case, who=who)
+
+
+def timed(case: str, taken: Rounds) -> Sequence[Figure]:
+    """Make figures of nanoseconds that contenders took for one thing, and of their ratios to ours."""
+    ratios = [who for who in taken if who != "ours"]
+    return [
+        *(Figure(f"{case}: {who}", "ns", Spread.of(values), case=case, who=who) for who, values in taken.items()),
+        *(
+            Figure(
+                f"{case}: {who} / ours", "×", Spread.of_ratio(taken[who], taken["ours"]), case=case, who=f"{who} / ours"
+            )
+            for who in ratios
+        ),
+    ]
 
 
 HEADER = ("", "median", "quartiles", "lowest – highest", "", "budget", "")

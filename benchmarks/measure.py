@@ -79,5 +79,5 @@ async def interleave(timers: Mapping[str, Timer], rounds: int) -> Rounds:
 
 async def settle() -> None:
     """Let callers that were just created reach their queue; a pool may take some steps of the loop for that."""
-    for _ in range(3):
+    for _ in range(10):
         await asyncio.sleep(0)

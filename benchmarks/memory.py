@@ -14,11 +14,11 @@ import tracemalloc
 import weakref
 from collections.abc import Callable, Coroutine, Sequence
 
-from .contenders import WITH_FIFO, Pool
+from .contenders import WITH_FIFO, Pool, close
 from .figures import Budget, Figure
 from .measure import Spread, settle
 
-ROUNDS = 3
+ROUNDS = 2
 WAITERS = 10_000
 
 PER_WAITER = Budget("at most", 600)
@@ -39,9 +39,10 @@ async def _run() -> Sequence[Figure]:
     bare = [await _weigh(_bare) for _ in range(ROUNDS)]
     figures = [Figure("a task on a bare future", "bytes", Spread.of(bare))]
     for name, build in WITH_FIFO.items():
-        gross = [await _weigh_pool(build(1)) for _ in range(ROUNDS)]
+        gross = [await _weigh_pool(await build(1)) for _ in range(ROUNDS)]
         net = Spread.of([g - b for g, b in zip(gross, bare, strict=True)])
-        figures.append(Figure(f"{name}, beyond the task", "bytes", net, PER_WAITER if name == "ours" else None))
+        budget = PER_WAITER if name == "ours" else None
+        figures.append(Figure(f"{name}, beyond the task", "bytes", net, budget, "bytes per waiter", name))
     return figures
 
 
@@ -59,6 +60,7 @@ async def _weigh_pool(pool: Pool) -> float:
     weight = await _weigh(caller)
     holder.cancel()
     await asyncio.wait([holder])
+    await close(pool)
     return weight
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from asyncio_connection_pool import CoDel, ConnectionPool
 
-from .contenders import Pool, ours
+from .contenders import Pool, strategy
 from .figures import Figure
 from .floor import FloorPool
 from .measure import Spread, Timer, interleave, now
@@ -64,8 +64,7 @@ def _timers() -> Mapping[str, Timer]:
 
 def _pool(**options: object) -> Pool:
     """Build ours with options, and the strategy that the other benchmarks use."""
-    strategy = ours(CONNECTIONS).strategy  # type: ignore[attr-defined]
-    return ConnectionPool(strategy=strategy, max_size=CONNECTIONS, **options)  # type: ignore[arg-type]
+    return ConnectionPool(strategy=strategy(), max_size=CONNECTIONS, **options)  # type: ignore[arg-type]
 
 
 def _timer(pool: Pool, **arguments: float) -> Timer:
