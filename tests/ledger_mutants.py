@@ -282,8 +282,8 @@ IN_LEDGER = {
     ),
     # Who holds connections for how long.
     "a queue begins anew with each caller": (
-        "        if not self.queue.length:\n            self.queue_since",
-        "        if True:\n            self.queue_since",
+        "        if not self.queue.length:\n            self.queue.since",
+        "        if True:\n            self.queue.since",
     ),
     "a hand-over is not dated": (
         "        slot.taken_at = now\n",

@@ -47,6 +47,7 @@ class Checkout(Generic[Conn]):
         """Begin with nobody; `timeout` is for who brings none, in seconds."""
         self._loop = loop
         self._ledger = ledger
+        self._is_closed = questions.is_closed
         self._supply = supply
         self._closing = closing
         self._questions = questions
@@ -60,18 +61,23 @@ class Checkout(Generic[Conn]):
         """Take an idle connection in a pool whose policies have a say in that."""
         now = self._loop.time()
         while (slot := self._ledger.take(now)) is not None:
-            if slot.doom is None:
-                try:
-                    if self._supply.fit(slot):
-                        return slot
-                except BaseException:
-                    self._ledger.untake()
-                    self._supply.refill()
-                    raise
-            else:
+            if slot.doom is not None:
+                self._ledger.untake()
                 self._supply.offer(slot)
-            self._ledger.untake()
+                continue
+            try:
+                answer: object = self._is_closed(slot.conn)
+                if not answer:
+                    self._remember_holder(slot, now)
+                    return slot
+            except BaseException as exc:
+                answer = exc
+            self.refuse_idle(slot, answer)
         return None
+
+    def _remember_holder(self, slot: Slot[Conn], now: float) -> None:
+        if self._holders is not None:
+            self._supply.maintenance.arm_by(self._holders.enter(slot, now))
 
     def refuse_idle(self, slot: Slot[Conn], answer: object) -> None:
         """Drop an idle connection that was taken, and is closed (C7).
@@ -162,8 +168,15 @@ class Checkout(Generic[Conn]):
         """
         if waiter.timer is not None:
             waiter.timer.cancel()
-        if not self._ledger.accept(waiter, slot, self._loop.time()):
+        self._forget_waiter(waiter)
+        now = self._loop.time()
+        if not self._ledger.accept(waiter, slot, now):
             raise _errors.pool_closed(self._ledger.stats())
+        self._remember_holder(slot, now)
+
+    def _forget_waiter(self, waiter: Waiter) -> None:
+        if self._holders is not None:
+            self._holders.unpark(waiter)
 
     def abandon(self, waiter: Waiter, exc: BaseException) -> None:
         """Settle a wait that ended with `exc`: nothing that was meant for it is lost.
@@ -173,6 +186,7 @@ class Checkout(Generic[Conn]):
         """
         if waiter.timer is not None:
             waiter.timer.cancel()
+        self._forget_waiter(waiter)
         future = waiter.future
         if self._ledger.abandon(waiter) or not future.done() or future.cancelled():
             return
@@ -188,5 +202,7 @@ class Checkout(Generic[Conn]):
         Returns:
             What to wait for, if the connection is surplus (C8).
         """
+        if self._holders is not None:
+            self._holders.leave(slot, self._loop.time())
         close = self._supply.give_back(slot, exc)
         return None if close is None else self._closing.wait(close)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
+import math
 import sys
 import traceback
 from asyncio import Task, current_task
-from collections import Counter
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from types import FrameType
 
     from asyncio_connection_pool._ledger import Ledger
     from asyncio_connection_pool._queue import Waiter
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
 Conn = TypeVar("Conn")
 log = logging.getLogger("asyncio_connection_pool")
 
-OURS: Final = (__name__.partition(".")[0], "contextlib")
-"""Modules that stand between a user's line and the pool."""
+OURS: Final = f"{__name__.partition('.')[0]}."
+NEAREST: Final = 5
+"""Calls from the user's line to where it is looked up, at the least; a frame that is not looked at costs nothing."""
 NAMED: Final = 3
 """Holders that a message names."""
 
@@ -29,18 +31,26 @@ NAMED: Final = 3
 class Holder:
     """One task that holds a connection."""
 
-    __slots__ = ("line", "since", "task")
+    __slots__ = ("_at", "_code", "since", "task")
 
-    def __init__(self, task: Task[Any] | None, line: str, since: float) -> None:
-        """Begin."""
+    def __init__(self, task: Task[Any] | None, frame: FrameType, since: float) -> None:
+        """Remember who took it where; what that is called is looked up when somebody asks."""
         self.task = task
-        self.line = line
         self.since = since
+        self._code = frame.f_code
+        self._at = frame.f_lasti
 
     def describe(self, now: float) -> str:
         """Say who it is, for how long it holds, and where it took the connection."""
         name = "no task" if self.task is None else self.task.get_name()
-        return f"{name} for {now - self.since:.3g} s, taken at {self.line}"
+        return f"{name} for {now - self.since:.3g} s, taken at {self._line}"
+
+    @property
+    def _line(self) -> str:
+        code = self._code
+        lines = islice(code.co_positions(), self._at // 2, None)
+        number = next(lines, (None,))[0] or code.co_firstlineno
+        return f"{code.co_filename}:{number} in {code.co_name}"
 
 
 class Holders(Generic[Conn]):
@@ -53,16 +63,22 @@ class Holders(Generic[Conn]):
         self._holders: dict[Slot[Conn], Holder] = {}
         self._untold: dict[Slot[Conn], Holder] = {}
         """Those of whom the log was not told."""
-        self._held_by: Counter[Task[Any] | None] = Counter()
+        self._held_by: dict[Task[Any] | None, int] = {}
         self._waiting: dict[Task[Any] | None, Waiter] = {}
 
-    def enter(self, slot: Slot[Conn], line: str, now: float) -> None:
-        """Remember that the running task has taken a connection."""
-        holder = Holder(current_task(), line, now)
-        self._holders[slot] = holder
-        self._held_by[holder.task] += 1
-        if self._leak_threshold is not None:
-            self._untold[slot] = holder
+    def enter(self, slot: Slot[Conn], now: float) -> float:
+        """Remember that the running task has taken a connection.
+
+        Returns:
+            When it will have held that for too long.
+        """
+        task = current_task()
+        self._holders[slot] = holder = Holder(task, _frame_of_caller(), now)
+        self._held_by[task] = self._held_by.get(task, 0) + 1
+        if self._leak_threshold is None:
+            return math.inf
+        self._untold[slot] = holder
+        return now + self._leak_threshold
 
     def leave(self, slot: Slot[Conn], now: float) -> None:
         """Forget a holder, and tell of it if it was said to leak."""
@@ -81,7 +97,7 @@ class Holders(Generic[Conn]):
         It does if it holds a connection itself, every other is held by tasks that wait for this pool too, and
         none is on its way or could be opened.
         """
-        task = current_task()
+        task = waiter.task = current_task()
         self._waiting[task] = waiter
         ledger = self._ledger
         coming = ledger.supply + ledger.resetting + ledger.closing + ledger.handed
@@ -89,9 +105,9 @@ class Holders(Generic[Conn]):
             return False
         return all(task in self._waiting and self._waiting[task].live for task in self._held_by)
 
-    def unpark(self, task: Task[Any] | None) -> None:
-        """Forget that a task waits, if it does."""
-        self._waiting.pop(task, None)
+    def unpark(self, waiter: Waiter) -> None:
+        """Forget that a task waits."""
+        self._waiting.pop(waiter.task, None)
 
     def describe(self, now: float) -> str:
         """Say who they are, those that hold longest first, and how many more there are."""
@@ -138,9 +154,17 @@ def _first(thing: Any, *names: str) -> Any:
     return next((getattr(thing, name) for name in names if getattr(thing, name, None) is not None), None)
 
 
-def line_of_caller() -> str:
-    """Name the line of the user that called the pool."""
-    frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in OURS:
+def _frame_of_caller() -> FrameType:
+    """Find the code of the user that called the pool."""
+    try:
+        frame = sys._getframe(NEAREST)
+    except ValueError:  # a coroutine that is driven by no Python code
+        frame = sys._getframe()
+    while frame.f_back is not None and _is_ours(frame.f_globals.get("__name__", "")):
         frame = frame.f_back
-    return f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name}"
+    return frame
+
+
+def _is_ours(module: str) -> bool:
+    """Say whether a module stands between a user's line and the pool."""
+    return module.startswith(OURS) or module == "contextlib"

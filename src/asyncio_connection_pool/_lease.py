@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import sys
-from asyncio import current_task, get_running_loop
+from asyncio import get_running_loop
 from threading import get_ident
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
-from asyncio_connection_pool._holders import line_of_caller
 from asyncio_connection_pool._options import DEFAULT
 
 if TYPE_CHECKING:
@@ -113,32 +112,3 @@ class TimedLease(Lease[Conn]):
     """A lease with a timeout of its own, in seconds; the others are spared the attribute."""
 
     __slots__ = ("_timeout",)
-
-
-class TrackedLease(TimedLease[Conn]):
-    """A lease of a pool that remembers who holds its connections."""
-
-    __slots__ = ()
-
-    async def __aenter__(self) -> Conn:
-        """Take a connection, and remember who has it."""
-        line, task, holders = line_of_caller(), current_task(), self._pool._holders
-        try:
-            conn = await super().__aenter__()
-        finally:
-            holders.unpark(task)
-        if self._slot is not None:
-            holders.enter(self._slot, line, get_running_loop().time())
-            self._pool._supply.maintenance.arm()
-        return conn
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Forget who has it, and give the connection back."""
-        if self._slot is not None:
-            self._pool._holders.leave(self._slot, get_running_loop().time())
-        await super().__aexit__(exc_type, exc, traceback)

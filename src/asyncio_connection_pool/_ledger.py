@@ -102,12 +102,14 @@ class Ledger(Retirement[Conn]):
         self.name = name
         self.max_waiting = max_waiting
         self.shut = False
-        self.queue_since = 0.0
-        """When the first caller came to the queue that is now."""
-        self.queue_policy = queue_policy
         self._overload = None if queue_policy is None else Overload(queue_policy)
         self.refused: list[Waiter] = []
         """Callers that `place` found to have waited too long, for the shell to tell."""
+
+    @property
+    def queue_policy(self) -> CoDel | None:
+        """What is done about a queue that is too slow."""
+        return None if self._overload is None else self._overload.policy
 
     # The queue.
 
@@ -131,7 +133,7 @@ class Ledger(Retirement[Conn]):
     def park(self, waiter: Waiter) -> None:
         """Queue a caller behind all others (C3)."""
         if not self.queue.length:
-            self.queue_since = waiter.since
+            self.queue.since = waiter.since
         self.queue.push(waiter)
 
     def next_waiter(self) -> Waiter | None:
@@ -296,8 +298,9 @@ class Ledger(Retirement[Conn]):
         """
         if not self.queue.length or self.idle:
             return []
+        since = self.queue.since
         in_use = (slot for slot in self.slots if slot.state is READY and not slot.handed)
-        ages = ((now - max(slot.taken_at, self.queue_since), slot.taken_at < self.queue_since) for slot in in_use)
+        ages = ((now - max(slot.taken_at, since), slot.taken_at < since) for slot in in_use)
         return nlargest(most, ages)
 
     def stats(self) -> PoolStats:

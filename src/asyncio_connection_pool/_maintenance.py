@@ -69,6 +69,11 @@ class Maintenance(Generic[Conn]):
         """Where in the circle of jitter the last lifetime was; it begins anywhere."""
         self._failures = 0
         self._retry_at = math.inf
+        policies = ledger.policies
+        self._dates = policies.dates
+        longest = math.inf if policies.max_idle is None else policies.max_idle
+        self._patience = min(longest, policies.shrink_delay or math.inf)
+        """Seconds that a connection may idle at least before anything is due."""
 
     # What happens to the pool.
 
@@ -111,10 +116,10 @@ class Maintenance(Generic[Conn]):
 
     def rested(self, slot: Slot[Conn]) -> None:
         """Look after a connection that has just become idle."""
-        policies = self._ledger.policies
-        if policies.dates or (policies.shrink_delay and self._ledger.surplus_due is not None):
-            self._ledger.date(slot, self._loop.time())
-            self.arm()
+        if self._dates or (self._ledger.policies.shrink_delay and self._ledger.surplus_due is not None):
+            now = self._loop.time()
+            self._ledger.date(slot, now)
+            self.arm_by(now + self._patience)
 
     def evict(self, over: float, opened_before: float = math.inf) -> None:
         """Retire open connections, evenly spread over so many seconds.
@@ -147,6 +152,11 @@ class Maintenance(Generic[Conn]):
             self.stop()
             self._armed = due
             self._timer = self._loop.call_at(due, _fire, weakref.ref(self), due)
+
+    def arm_by(self, due: float) -> None:
+        """See to that for what is due at `due` at the earliest: mostly the timer fires before that anyway."""
+        if due < self._armed:
+            self.arm()
 
     @property
     def armed(self) -> bool:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from asyncio_connection_pool._checkout import Checkout
-from asyncio_connection_pool._lease import TimedLease, TrackedLease
+from asyncio_connection_pool._lease import TimedLease
+from asyncio_connection_pool._options import DEFAULT
 from asyncio_connection_pool.events import Acquired, Released
 
 if TYPE_CHECKING:
@@ -64,6 +65,10 @@ class ObservedLease(TimedLease[Conn]):
 
     _since: float
 
+    def __init__(self) -> None:
+        """Begin with the timeout of the pool."""
+        self._timeout = DEFAULT
+
     async def __aenter__(self) -> Conn:
         """Take a connection, and tell of it."""
         pool = self._pool
@@ -100,12 +105,6 @@ class ObservedLease(TimedLease[Conn]):
         finally:
             if entered:
                 pool._observers.tell("on_release", Released(pool.name, held))
-
-
-class ObservedTrackedLease(ObservedLease[Conn], TrackedLease[Conn]):
-    """The same of a pool that remembers who holds its connections."""
-
-    __slots__ = ()
 
 
 def get_time(pool: Any) -> float:

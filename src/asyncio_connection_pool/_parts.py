@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from asyncio_connection_pool._checkout import Checkout
-from asyncio_connection_pool._lease import TimedLease, TrackedLease
+from asyncio_connection_pool._lease import Lease, TimedLease
 from asyncio_connection_pool._ledger import Ledger
 
 if TYPE_CHECKING:
@@ -34,10 +34,10 @@ def choose_checkout(observers: Observers) -> Any:
     return ObservedCheckout
 
 
-def choose_lease(observers: Observers, *, tracks: bool) -> type[TimedLease[Any]] | None:
-    """Choose the lease, if the plain one will not do."""
+def choose_leases(observers: Observers) -> tuple[type[Lease[Any]], type[TimedLease[Any]]]:
+    """Choose the lease, and the one with a timeout of its own."""
     if not observers.watch_callers:
-        return TrackedLease if tracks else None
-    from asyncio_connection_pool._observed import ObservedLease, ObservedTrackedLease  # noqa: PLC0415 - see above
+        return Lease, TimedLease
+    from asyncio_connection_pool._observed import ObservedLease  # noqa: PLC0415 - see above
 
-    return ObservedTrackedLease if tracks else ObservedLease
+    return ObservedLease, ObservedLease

@@ -62,6 +62,10 @@ class Placing(ABC, Generic[Conn]):
         self._observers = observers
         self._policies = ledger.policies
         self._resets = overrides(strategy, "reset_connection")
+        self._asks = self._resets or questions.at_every_return
+        """Whether a return without an error is the strategy's business."""
+        self._looks_at_entry = ledger.policies.looks_at_entry
+        self._wears = ledger.policies.wears
         self._sheds_load = ledger.queue_policy is not None
         self._flights: dict[Slot[Conn], asyncio.Task[Any]] = {}
         """What is being opened, reset or validated, and by which task."""
@@ -152,8 +156,11 @@ class Placing(ABC, Generic[Conn]):
             self._offer_in_background(slot)
 
     def _place(self, slot: Slot[Conn]) -> Close[Conn] | None:
-        if self._policies.looks_at_entry:
+        if self._looks_at_entry:
             self._ledger.look_at_age(slot, self._loop.time())
+        return self._settle(slot)
+
+    def _settle(self, slot: Slot[Conn]) -> Close[Conn] | None:
         placed = self._ledger.place(slot, self._loop.time()) if self._sheds_load else self._ledger.place(slot)
         if self._ledger.refused:
             self._refuse_late()
@@ -183,8 +190,10 @@ class Placing(ABC, Generic[Conn]):
         """
         if slot.state is not READY:
             return None
-        if self._policies.looks_at_exit:
+        if self._wears:
             self._ledger.wear(slot, self._loop.time())
+        if exc is None and not (self._asks or slot.doom or self._ledger.queue.length):
+            return self._settle(slot)
         if exc is not None and slot.doom != "evicted" and self._questions.fatal(exc):
             self.maintenance.evict(0)
         if slot.doom is None:

@@ -28,7 +28,12 @@ class Policies:
     @property
     def looks_at_exit(self) -> bool:
         """Whether a returned connection is more than laid by."""
-        return self.max_lifetime is not None or self.max_uses is not None or self.dates
+        return self.wears or self.dates
+
+    @property
+    def wears(self) -> bool:
+        """Whether a connection is retired by age or by uses."""
+        return self.max_lifetime is not None or self.max_uses is not None
 
     @property
     def dates(self) -> bool:

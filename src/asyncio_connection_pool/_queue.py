@@ -48,7 +48,7 @@ class Promise(Protocol):
 class Waiter:
     """A caller in the queue."""
 
-    __slots__ = ("context", "future", "queued", "since", "timer")
+    __slots__ = ("context", "future", "queued", "since", "task", "timer")
 
     def __init__(self, future: Promise, context: Context, since: float) -> None:
         """Begin as a caller that is in no queue yet."""
@@ -58,6 +58,8 @@ class Waiter:
         self.queued = False
         self.timer: Any = None
         """What ends its wait, for the shell to cancel."""
+        self.task: Any = None
+        """Its task, where somebody asks for that."""
 
     @property
     def live(self) -> bool:
@@ -73,7 +75,7 @@ class WaitQueue:
     its next step only its future knows of it, so `length` counts it still.
     """
 
-    __slots__ = ("_entries", "_uncovered", "length")
+    __slots__ = ("_entries", "_uncovered", "length", "since")
 
     def __init__(self) -> None:
         """Begin with nobody waiting."""
@@ -81,6 +83,8 @@ class WaitQueue:
         self._uncovered: deque[Waiter] = deque()
         """The tail of the queue: those on whose behalf nothing was opened yet."""
         self.length = 0
+        self.since = 0.0
+        """When the first caller came to the queue that is now."""
 
     def push(self, waiter: Waiter) -> None:
         """Queue a caller behind all others."""
