@@ -21,12 +21,18 @@ PYTHONS = nox.project.python_versions(PYPROJECT)
 EXPECTED = ["3.11", "3.12", "3.13"]  # the newer ones are tested where they are found
 
 # The adapters under test: the extra, its library's versions from the oldest to the newest (one of each line), and
-# the group with its server.
+# the group with its server, if it needs one.
 CONTRIB = [
     ("aioredis", ["1.3.1"], "valkey"),
     ("asyncpg", ["0.29.*", "0.30.*", "0.31.*", "0.32.*"], "postgres"),
+    ("opentelemetry", ["1.30.*", "1.45.*"], "otlp"),
+    ("prometheus", ["0.17.*", "0.26.*"], ""),
     ("redis", ["4.5.5", "4.6.*", "5.*", "6.*", "7.*", "8.1.*"], "valkey"),
 ]
+LIBRARIES = {
+    "opentelemetry": "opentelemetry-sdk",
+    "prometheus": "prometheus-client",
+}  # where it is not the extra's name
 ALL_LIBRARIES_ON = "3.12"  # asyncpg 0.29 has no build for a newer one
 
 
@@ -167,7 +173,10 @@ def adapters(*, full: bool) -> list[object]:
         full: The whole product; else every version on one interpreter, and the newest on all.
     """
     return [
-        nox.param(python, extra, f"{extra}=={version}", server, id=f"{extra}=={version}-{python}")
+        nox.param(
+            *(python, extra, f"{LIBRARIES.get(extra, extra)}=={version}", server),
+            id=f"{extra}=={version}-{python}",
+        )
         for extra, versions, server in CONTRIB
         for python in FOUND
         for version in versions
@@ -178,7 +187,7 @@ def adapters(*, full: bool) -> list[object]:
 
 def test_adapter(session: nox.Session, extra: str, library: str, server: str) -> None:
     """Test one adapter against its real server, with no other extra installed."""
-    install(session, library, *group("tests", server), extra=extra)
+    install(session, library, *group("tests", *[server] if server else []), extra=extra)
     files = sorted(ROOT.glob(f"contrib_tests/test_{extra}*.py"))
     if not files:
         session.error(f"contrib_tests has no test_{extra}*.py")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, Final
@@ -21,9 +20,6 @@ SCOPE: Final = "asyncio_connection_pool"
 
 BUCKETS: Final = (0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """Boundaries in seconds that are advised for histograms; the SDK's own are made for milliseconds."""
-
-ADVISES: Final = "explicit_bucket_boundaries_advisory" in inspect.signature(Meter.create_histogram).parameters
-"""Whether the API can advise them."""
 
 
 def read_states(stats: PoolStats) -> dict[str, int]:
@@ -113,8 +109,9 @@ class Instruments:
         return self._meter.create_counter(f"{self._prefix}.{name}", unit, description)
 
     def _histogram(self, name: str, description: str) -> Histogram:
-        advice: dict[str, Any] = {"explicit_bucket_boundaries_advisory": BUCKETS} if ADVISES else {}
-        return self._meter.create_histogram(f"{self._prefix}.{name}", "s", description, **advice)
+        return self._meter.create_histogram(
+            f"{self._prefix}.{name}", "s", description, explicit_bucket_boundaries_advisory=BUCKETS
+        )
 
 
 def _observe_states(stats: PoolStats, attributes: PoolAttributes) -> list[Observation]:

@@ -24,7 +24,7 @@ try:
     from asyncio_connection_pool.contrib._watched_pools import Records
 except ImportError as _error:
     raise ImportError(
-        f"{__name__} needs opentelemetry-api 1.25 or later: pip install asyncio-connection-pool[opentelemetry]"
+        f"{__name__} needs opentelemetry-api 1.30 or later: pip install asyncio-connection-pool[opentelemetry]"
     ) from _error
 
 __all__ = ("OpenTelemetryCounts", "OpenTelemetryMetrics", "OpenTelemetrySpans")
