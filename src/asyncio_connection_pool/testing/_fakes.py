@@ -1,86 +1,85 @@
-"""For those who write a strategy, or test code that uses a pool.
-
-`VirtualTimeLoop` runs hours of timeouts in no time, and turns a lost wake-up into an error. `FakeStrategy` opens
-connections to nowhere, and fails, dawdles or hangs as it is told to.
-"""
+"""Connections to nowhere, and strategies that fail, dawdle or hang as they are told to."""
 
 from __future__ import annotations
 
 import asyncio
-import selectors
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
-from typing import Any, TypeVar
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 
 from asyncio_connection_pool import ConnectionStrategy
-
-__all__ = (
-    "NEVER",
-    "Behaviour",
-    "Deadlock",
-    "FakeConnection",
-    "FakeStrategy",
-    "FullFakeStrategy",
-    "VirtualTimeLoop",
-    "run",
-)
-
-T = TypeVar("T")
-
-
-class Deadlock(AssertionError):
-    """Every task waits, and no timer is armed: this would hang for ever."""
-
-
-class _JumpingSelector(selectors.DefaultSelector):
-    """Instead of sleeping until the next timer, says how far off it is."""
-
-    jump: Callable[[float], None]
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        ready = super().select(0)
-        if ready or (timeout is not None and timeout <= 0):
-            return ready
-        if timeout is None:
-            raise Deadlock("every task waits, and no timer is armed")
-        self.jump(timeout)
-        return []
-
-
-class VirtualTimeLoop(asyncio.SelectorEventLoop):
-    """An event loop whose clock jumps to the next timer when nothing else is to do.
-
-    Raises:
-        Deadlock: From whatever runs the loop, when nothing will ever happen again.
-    """
-
-    def __init__(self) -> None:
-        """Begin at second 0."""
-        self._now = 0.0
-        selector = _JumpingSelector()
-        selector.jump = self.advance
-        super().__init__(selector)
-
-    def time(self) -> float:
-        """Give the virtual time, in seconds."""
-        return self._now
-
-    def advance(self, seconds: float) -> None:
-        """Let virtual time pass."""
-        self._now += seconds
-
-
-def run(main: Coroutine[Any, Any, T], *, debug: bool | None = None) -> T:
-    """Run a coroutine under virtual time, as `asyncio.run` does under real time."""
-    with asyncio.Runner(loop_factory=VirtualTimeLoop, debug=debug) as runner:
-        return runner.run(main)
-
 
 NEVER = "never"
 """The behaviour of a call that never ends, unless it is cancelled."""
 
 Behaviour = None | float | str | BaseException | Callable[[], Awaitable[object]]
 """What a call of a fake does: None, succeed at once; a number, succeed after so many seconds; an exception, raise it;
-`NEVER`; or a function, await what it returns and then succeed."""
+`NEVER`; or a function, such as a `Gate`, await what it returns and then succeed."""
+
+
+class Gate:
+    """A behaviour that ends when, and how, a test says so.
+
+    ::
+
+        gate = Gate()
+        strategy = FakeStrategy(create=[gate])
+        ...
+        await gate.reached()  # somebody is opening a connection
+        gate.admit()          # and now it is open
+    """
+
+    def __init__(self) -> None:
+        """Begin closed, with nobody before it."""
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._arrival: asyncio.Future[None] | None = None
+        self._open = False
+
+    @property
+    def waiting(self) -> int:
+        """Calls that wait before the gate."""
+        return sum(not call.done() for call in self._waiting)
+
+    async def __call__(self) -> None:
+        """Wait to be admitted."""
+        if self._open:
+            return
+        call: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(call)
+        if self._arrival is not None and not self._arrival.done():
+            self._arrival.set_result(None)
+        await call
+
+    async def reached(self, count: int = 1) -> None:
+        """Wait until so many calls wait before the gate."""
+        while self.waiting < count:
+            self._arrival = asyncio.get_running_loop().create_future()
+            await self._arrival
+
+    def admit(self, error: BaseException | None = None) -> None:
+        """Let the call that has waited longest succeed, or fail with `error`.
+
+        Raises:
+            AssertionError: None waits.
+        """
+        while self._waiting:
+            call = self._waiting.popleft()
+            if not call.done():
+                _end(call, error)
+                return
+        raise AssertionError("nothing waits before this gate: await its reached() first")
+
+    def open(self) -> None:
+        """Let all calls succeed, those that come later too."""
+        self._open = True
+        while self.waiting:
+            self.admit()
+
+
+def _end(call: asyncio.Future[None], error: BaseException | None) -> None:
+    if error is None:
+        call.set_result(None)
+    else:
+        call.set_exception(error)
 
 
 class FakeConnection:
