@@ -14,7 +14,7 @@ try:
     from asyncio_connection_pool.contrib._prometheus_collector import find_collector
 except ImportError as _error:
     raise ImportError(
-        f"{__name__} needs prometheus-client 0.17 or later: pip install asyncio-connection-pool[prometheus]"
+        f"{__name__} needs prometheus-client 0.20 or later: pip install asyncio-connection-pool[prometheus]"
     ) from _error
 
 __all__ = ("PrometheusCounts", "PrometheusMetrics")
