@@ -117,7 +117,7 @@ class OpenTelemetrySpans(PoolObserver):
 
     `<prefix>.wait` is a child of what is current where a caller waits; an acquisition that does not wait has none.
     `<prefix>.create` is a child of what is current for the caller on whose behalf a connection is opened, and itself
-    current inside `create_connection`. What the pool opens for nobody has no parent.
+    current inside `create_connection`.
 
     Args:
         prefix: What the names of spans and attributes begin with; another one for pools that are not of databases.

@@ -1,0 +1,71 @@
+"""A load that makes everything happen to a pool that a metric could tell of, in virtual time.
+
+Every number that it leads to is the same in each run, however slow the machine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+
+from asyncio_connection_pool import CoDel, ConnectionPool, PoolError, PoolObserver, PoolStats
+from asyncio_connection_pool.testing import FullFakeStrategy
+
+OPEN = 0.03  # seconds that an open takes
+HELD = 0.5  # seconds that a caller holds a connection in a burst
+CALLERS = 30
+
+
+def strategy() -> FullFakeStrategy:
+    """Each fourth open fails; resets and validations take their time, and one of either fails."""
+    return FullFakeStrategy(
+        create=[OPEN, OPEN, OPEN, ConnectionRefusedError("the server is full")] * 50,
+        close=[0.02] * 200,
+        reset=[0.01] * 20 + [ConnectionResetError("cut")] + [0.01] * 400,
+        validate=[ConnectionResetError("cut")] + [0.01] * 200,
+    )
+
+
+def build(observers: Iterable[PoolObserver], name: str = "load", **options: object) -> ConnectionPool:
+    """Build the pool that is loaded."""
+    settings: dict[str, object] = {
+        "max_size": 2,
+        "burst_limit": 5,
+        "min_size": 1,
+        "max_waiting": 20,
+        "acquire_timeout": 2,
+        "shrink_delay": 0.3,
+        "validate_after": 1,
+        "queue_policy": CoDel(target=0.1, interval=0.5, observe=True),
+    }
+    return ConnectionPool(strategy=strategy(), name=name, observers=observers, **settings | options)
+
+
+async def use(pool: ConnectionPool, seconds: float) -> None:
+    """Hold a connection for some time, if there is one."""
+    try:
+        async with pool.get_connection():
+            await asyncio.sleep(seconds)
+    except (PoolError, ConnectionError):
+        pass
+
+
+async def load(pool: ConnectionPool, look: Callable[[], object] = lambda: None) -> PoolStats:
+    """Send two bursts through a pool and some quiet callers after each, and look a hundred times a virtual second."""
+    async with asyncio.TaskGroup() as group:
+        looking = group.create_task(_look_again_and_again(look))
+        for _ in range(2):
+            async with asyncio.TaskGroup() as burst:
+                for _ in range(CALLERS):
+                    burst.create_task(use(pool, HELD))
+            for _ in range(5):
+                await use(pool, 0.01)
+                await asyncio.sleep(1.5)
+        looking.cancel()
+    return pool.stats()
+
+
+async def _look_again_and_again(look: Callable[[], object]) -> None:
+    while True:
+        look()
+        await asyncio.sleep(0.01)
