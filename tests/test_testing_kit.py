@@ -16,16 +16,16 @@ from asyncio_connection_pool.testing import (
     FakeConnection,
     FakeStrategy,
     FullFakeStrategy,
+    Gate,
     VirtualTimeLoop,
+    cancel_at,
 )
-from scenarios import outcome, run_virtual, virtual, virtual_loop
+from scenarios import outcome, run_virtual, settle, use, virtual, virtual_loop
 
 
 def test_everything_public_is_in_all():
-    classes = {name for name, thing in vars(testing).items() if isinstance(thing, type)}
-    defined = {name for name in classes if getattr(testing, name).__module__ == testing.__name__}
-    assert {name for name in defined if not name.startswith("_")} <= set(testing.__all__)
-    assert all(hasattr(testing, name) for name in testing.__all__)
+    public = {name for name in vars(testing) if not name.startswith("_")}
+    assert public == set(testing.__all__)
 
 
 # Virtual time.
@@ -277,3 +277,124 @@ async def test_a_fake_in_a_pool_is_all_that_a_test_needs():
             assert isinstance(await outcome(pool.get_connection().__aenter__()), OSError)
             assert isinstance(await outcome(pool.get_connection().__aenter__()), TimeoutError)
     assert not strategy.open
+
+
+# Gates.
+
+
+@virtual
+async def test_who_comes_to_a_gate_waits_until_it_is_told_how_to_end():
+    gate = Gate()
+    strategy = FakeStrategy(create=[gate] * 3)
+    tasks = [asyncio.create_task(strategy.create_connection()) for _ in range(3)]
+    await gate.reached(3)
+    assert gate.waiting == 3
+    gate.admit()
+    gate.admit(OSError("refused"))
+    assert isinstance(await tasks[0], FakeConnection)
+    assert isinstance(await outcome(tasks[1]), OSError)
+    assert gate.waiting == 1
+    assert not tasks[2].done()
+    gate.open()
+    assert isinstance(await tasks[2], FakeConnection)
+
+
+@virtual
+async def test_a_gate_that_is_open_stops_nobody():
+    gate = Gate()
+    gate.open()
+    await gate()
+    assert gate.waiting == 0
+
+
+@virtual
+async def test_a_gate_can_be_waited_for_before_anybody_comes():
+    gate = Gate()
+    reached = asyncio.create_task(gate.reached(2))
+    calls = []
+    for done in (False, True):
+        calls.append(asyncio.create_task(gate()))
+        await settle()
+        assert reached.done() == done
+    gate.open()
+    await asyncio.gather(*calls)
+
+
+@virtual
+async def test_who_is_cancelled_before_a_gate_is_not_admitted_in_the_place_of_another():
+    gate = Gate()
+    first, second = (asyncio.create_task(gate()) for _ in range(2))
+    await gate.reached(2)
+    first.cancel()
+    await settle()
+    gate.admit()
+    await settle()
+    assert second.done()
+    assert gate.waiting == 0
+    with pytest.raises(AssertionError, match="nothing waits before this gate"):
+        gate.admit()
+
+
+@virtual
+async def test_a_gate_holds_a_pool_where_a_test_wants_it():
+    gate = Gate()
+    pool = ConnectionPool(strategy=FakeStrategy(create=[gate]), max_size=1)
+    user = asyncio.create_task(use(pool))
+    await gate.reached()
+    assert pool.stats().opening == 1
+    gate.admit()
+    await user
+
+
+# Cancellation at a named moment.
+
+
+async def three_waits(log):
+    for n in (1, 2, 3):
+        await asyncio.sleep(1)
+        log.append(n)
+    return "result"
+
+
+@virtual
+async def test_a_coroutine_is_cancelled_where_it_waits_for_the_so_many_th_time():
+    for point in (1, 2, 3):
+        log = []
+        task = asyncio.create_task(cancel_at(three_waits(log), point))
+        await asyncio.wait([task])
+        assert task.cancelled()
+        assert log == [1, 2, 3][: point - 1]
+
+
+@virtual
+async def test_or_in_the_very_tick_in_which_it_gets_what_it_waits_for():
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    task = asyncio.create_task(cancel_at(three_waits([]), 2, late=True))
+    await asyncio.wait([task])
+    assert task.cancelled()
+    assert loop.time() - began == 2
+
+
+@virtual
+async def test_a_coroutine_that_waits_fewer_times_goes_through():
+    assert await cancel_at(three_waits([]), 4) == "result"
+    for late in (False, True):
+        with pytest.raises(asyncio.CancelledError):
+            await cancel_at(asyncio.sleep(0), 1, late=late)
+        asyncio.current_task().uncancel()
+
+
+@virtual
+async def test_a_coroutine_may_survive_its_cancellation_and_what_it_raises_is_raised():
+    async def stubborn():
+        try:
+            await asyncio.sleep(1)
+        except asyncio.CancelledError:
+            await asyncio.sleep(1)
+        raise OSError("mine")
+
+    with pytest.raises(OSError, match="mine"):
+        await cancel_at(stubborn(), 1)
+    asyncio.current_task().uncancel()
+    assert asyncio.get_running_loop().time() == 1

@@ -295,13 +295,16 @@ async def test_aborting_waits_for_nothing_and_frees_who_waits_for_a_call():
     library = Library()
     strategy = library.strategy()
     conn = await strategy.create_connection()
-    calls = [asyncio.create_task(conn.call(library.work)) for _ in range(2)]
+    *calls, cancelled = [asyncio.create_task(conn.call(library.work)) for _ in range(3)]
     await begun(library.begun)
+    cancelled.cancel()
     strategy.abort_connection(conn)
     assert strategy.connection_is_closed(conn)
     for task in calls:
         with pytest.raises(ConnectionAbortedError):
             await task
+    await asyncio.wait([cancelled])
+    assert cancelled.cancelled()
     with pytest.raises(ConnectionAbortedError, match="can't be used any more"):
         await conn.call(library.work)
     library.go_on.set()

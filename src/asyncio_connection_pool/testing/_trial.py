@@ -65,18 +65,19 @@ class Trial(Generic[Conn]):
         own = getattr(self.strategy, method, None)
         return own is not None and getattr(own, "__func__", own) is not getattr(ConnectionStrategy, method)
 
-    async def ends(self, clause: str, what: str, work: Awaitable[T]) -> T:
-        """Wait for a call, and fail if it does not end in time."""
+    async def ends(self, clause: str, what: str, work: Awaitable[T], *, steps: int = 1) -> T:
+        """Wait for something that takes so many steps one after the other, and fail if it does not end in time."""
         task = asyncio.ensure_future(work)
-        await self.ended(clause, what, task)
+        await self.ended(clause, what, task, steps=steps)
         return task.result()
 
-    async def ended(self, clause: str, what: str, task: asyncio.Future[Any]) -> None:
+    async def ended(self, clause: str, what: str, task: asyncio.Future[Any], *, steps: int = 1) -> None:
         """Wait for the end of a task, whatever that is, and fail if it does not come in time."""
-        await asyncio.wait([task], timeout=self.patience)
+        patience = self.patience * steps
+        await asyncio.wait([task], timeout=patience)
         if not task.done():
             task.cancel()
-            raise BreachError(f"{clause}: {what} did not end within {self.patience:g} s")
+            raise BreachError(f"{clause}: {what} did not end within {patience:g} s")
 
     # What a pool does with a strategy.
 
@@ -138,12 +139,15 @@ class Trial(Generic[Conn]):
             return False
         return _plain("C9", "connection_is_reusable", answer)
 
+    def abort(self, conn: Conn) -> None:
+        """Call `abort_connection`."""
+        abort: Callable[[Conn], object] = self.strategy.abort_connection
+        _plain("C12", "abort_connection", abort(conn))
+
     @asynccontextmanager
     async def pool(self, max_size: int, burst_limit: int | None = None) -> AsyncGenerator[ConnectionPool[Conn]]:
-        """Have a pool of such connections, whose acquisitions have to end."""
-        pool = ConnectionPool(
-            strategy=self.strategy, max_size=max_size, burst_limit=burst_limit, acquire_timeout=self.patience
-        )
+        """Have a pool of such connections."""
+        pool = ConnectionPool(strategy=self.strategy, max_size=max_size, burst_limit=burst_limit)
         try:
             yield pool
         finally:
@@ -215,6 +219,6 @@ def _plain(clause: str, method: str, answer: object) -> bool:
         answer.close()
     require(
         not inspect.isawaitable(answer),
-        f"{clause}: {method} must be a plain function that returns a bool; it returned {answer!r}",
+        f"{clause}: {method} must be a plain function, which answers at once; it returned {answer!r}",
     )
     return bool(answer)
