@@ -9,7 +9,7 @@ from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Self
 
-from asyncio_connection_pool.contrib import _newborn
+from asyncio_connection_pool.contrib import _newborn, _transport
 
 asyncpg: Any = import_module("asyncpg")  # which has no types
 
@@ -51,6 +51,7 @@ class Session(_Driver):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         _newborn.announce(self)
+        _transport.read_in_pieces(self._transport)
 
     def get_reset_query(self) -> str:
         """Return what asyncpg sends to reset a connection, and more."""
@@ -81,50 +82,94 @@ class Session(_Driver):
         """Close the socket at once, whatever is under way, a close that waits included."""
         with suppress(RuntimeError):  # the event loop is closed
             self.terminate()
-        _newborn.abort(self._transport)
+        _transport.abort(self._transport)
+
+
+class Watch:
+    """Looks at resets and closes that go on for long, for as long as there are any.
+
+    One timer serves them all: a pool under load has always some under way, and each of their own would cost more than
+    all else that is done here.
+
+    Args:
+        patience: Seconds that each may take.
+    """
+
+    __slots__ = ("_loop", "_timer", "patience", "watched")
+
+    def __init__(self, patience: float) -> None:
+        self.patience = patience
+        self.watched: dict[Insisting, None] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self, insisting: Insisting, loop: asyncio.AbstractEventLoop) -> None:
+        """Look at one more from now on."""
+        if loop is not self._loop:
+            self._loop, self._timer = loop, None
+            self.watched.clear()
+        self.watched[insisting] = None
+        if self._timer is None:  # or else it rings in time: all are as patient
+            self._timer = loop.call_at(insisting.next_look, self._look, loop)
+
+    def end(self, insisting: Insisting) -> None:
+        """Look at it no more."""
+        self.watched.pop(insisting, None)
+        if not self.watched and self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._timer = None
+        now = loop.time()
+        for insisting in [insisting for insisting in self.watched if insisting.next_look <= now]:
+            insisting.look(now)
+        if self.watched:
+            self._timer = loop.call_at(min(insisting.next_look for insisting in self.watched), self._look, loop)
 
 
 class Insisting:
     """A block in which the cancellation of a query is repeated, and which is cancelled if it takes too long.
 
-    PostgreSQL ignores a request to cancel that overtakes the query that it is meant for. This is `asyncio.timeout`
-    and more with a single timer, since there is one for each reset.
+    PostgreSQL ignores a request to cancel that overtakes the query that it is meant for.
 
     Args:
         conn: The connection whose query may be in cancellation.
-        patience: Seconds that the block may take.
+        watch: How long the block may take, and who looks at it.
 
     Raises:
         TimeoutError: It took longer.
     """
 
-    __slots__ = ("_conn", "_deadline", "_loop", "_task", "_timer", "expired", "repeated")
+    __slots__ = ("_conn", "_deadline", "_task", "_watch", "expired", "next_look", "repeated")
 
-    def __init__(self, conn: Session, patience: float) -> None:
+    def __init__(self, conn: Session, watch: Watch) -> None:
         self._conn = conn
-        self._loop = asyncio.get_running_loop()
-        self._task: Any = asyncio.current_task()  # resets and closes run in one
-        self._deadline = self._loop.time() + patience
+        self._watch = watch
         self.expired = False
         self.repeated = False
 
     def __enter__(self) -> Self:
-        self._watch()
+        loop = asyncio.get_running_loop()
+        self._task: Any = asyncio.current_task(loop)  # resets and closes run in one
+        now = loop.time()
+        self._deadline = now + self._watch.patience
+        self.next_look = min(self._deadline, now + _INSISTS_EVERY)
+        self._watch.begin(self, loop)
         return self
 
     def __exit__(self, exc_type: type[BaseException] | None, *_: object) -> None:
-        self._timer.cancel()
+        self._watch.end(self)
         if self.expired and not self._task.uncancel() and exc_type is CancelledError:
             raise TimeoutError
 
-    def _watch(self) -> None:
-        self._timer = self._loop.call_at(min(self._deadline, self._loop.time() + _INSISTS_EVERY), self._look)
-
-    def _look(self) -> None:
-        if self._loop.time() < self._deadline:
+    def look(self, now: float) -> None:
+        """Repeat the cancellation, if one is under way, or put an end to the block."""
+        if now < self._deadline:
             self.repeated |= self._conn.cancel_again()
-            self._watch()
+            self.next_look = min(self._deadline, now + _INSISTS_EVERY)
         else:
+            self._watch.end(self)
             self.expired = self._task.cancel()
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import socket
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Generator
 
 
@@ -42,12 +40,3 @@ def whole_or_nothing() -> Generator[None]:
     finally:
         _newborn.reset(token)
         newborn.clear()  # transports keep the context that they were made in
-
-
-def abort(transport: asyncio.WriteTransport) -> None:
-    """Close a socket at once, even if its event loop is closed and can't be told of it."""
-    try:
-        transport.abort()
-    except RuntimeError:
-        with suppress(OSError, TypeError):
-            transport.get_extra_info("socket").shutdown(socket.SHUT_RDWR)

@@ -17,7 +17,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError, RedisError
 
-from asyncio_connection_pool.contrib import _newborn
+from asyncio_connection_pool.contrib import _transport
 
 if TYPE_CHECKING:
 
@@ -115,7 +115,7 @@ class Session(_Driver):
     def abort(self) -> None:
         """Close the socket at once, even if its event loop is gone."""
         if self._transport is not None:
-            _newborn.abort(self._transport)
+            _transport.abort(self._transport)
         self._reader = self._writer = None
 
     async def disconnect(self, *args: Any, **options: Any) -> None:
@@ -141,6 +141,7 @@ class Session(_Driver):
             raise RedisConnectionError(LOST)
         await super()._connect()
         self._transport = cast("asyncio.StreamWriter", self._writer).transport
+        _transport.read_in_pieces(self._transport)
 
     def pack_command(self, *args: Any) -> list[bytes]:
         """Take note of a command on its way to the server."""

@@ -16,7 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
 from asyncio_connection_pool import ConnectionStrategy
-from asyncio_connection_pool.contrib import _newborn
+from asyncio_connection_pool.contrib import _newborn, _transport
 
 try:
     aioredis: Any = import_module("aioredis")  # which has no types
@@ -123,6 +123,7 @@ class _Session(_Driver):
     def __init__(self, reader: Any, writer: asyncio.StreamWriter, **options: Any) -> None:
         super().__init__(reader, writer, **options)
         self._transport = writer.transport
+        _transport.read_in_pieces(self._transport)
         self._reader_task.add_done_callback(lambda _: self.abort())  # whatever the reader stumbled over
         self.begin()
         _newborn.announce(self)
@@ -140,7 +141,7 @@ class _Session(_Driver):
 
     def abort(self) -> None:
         """Close the socket at once, and fail what waits for a reply."""
-        _newborn.abort(self._transport)
+        _transport.abort(self._transport)
         with suppress(RuntimeError):  # the event loop is closed
             self.close()
 

@@ -14,7 +14,7 @@ from asyncio_connection_pool import ConnectionPool, ConnectionStrategy
 from asyncio_connection_pool.contrib._newborn import whole_or_nothing
 
 try:
-    from asyncio_connection_pool.contrib._asyncpg_session import Insisting, asyncpg, with_session
+    from asyncio_connection_pool.contrib._asyncpg_session import Insisting, Watch, asyncpg, with_session
 except ImportError as _error:
     raise ImportError(
         f"{__name__} needs asyncpg 0.29 or later: pip install asyncio-connection-pool[asyncpg]"
@@ -70,7 +70,7 @@ class PostgresConnectionStrategy(ConnectionStrategy[Any]):
         self._dsn = dsn
         self._connect_kwargs = {**connect_kwargs, "connection_class": with_session(connection_class, drop_temp_tables)}
         self._init = init
-        self._patience = patience
+        self._watch = Watch(patience)
         self._resets = reset
         if not reset and type(self).reset_connection is PostgresConnectionStrategy.reset_connection:
             # The pool sees that there is nothing to do.
@@ -97,7 +97,7 @@ class PostgresConnectionStrategy(ConnectionStrategy[Any]):
     async def reset_connection(self, conn: Any) -> None:
         """Roll back what is open, and bring the session back to what it was at first, or terminate it."""
         try:
-            with Insisting(conn, self._patience) as insisting:
+            with Insisting(conn, self._watch) as insisting:
                 await conn.bring_back()
             if insisting.repeated:
                 raise asyncpg.InterfaceError("a cancellation was sent twice: the second may yet hit the next query")
@@ -107,12 +107,12 @@ class PostgresConnectionStrategy(ConnectionStrategy[Any]):
 
     async def validate_connection(self, conn: Any) -> None:
         """Send the shortest of queries."""
-        await conn.execute("SELECT 1", timeout=self._patience)
+        await conn.execute("SELECT 1", timeout=self._watch.patience)
 
     async def close_connection(self, conn: Any) -> None:
         """Cancel what is under way, and wait until the server has closed the connection, or terminate it."""
         try:
-            with suppress(TimeoutError), Insisting(conn, self._patience):
+            with suppress(TimeoutError), Insisting(conn, self._watch):
                 await conn.close()
         finally:
             conn.abort()
