@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from contextlib import AbstractContextManager
 
     from asyncio_connection_pool import events
@@ -85,28 +85,45 @@ CALLERS_HOOKS: Final = ("on_acquire", "on_release", "acquiring_span", "waiting_s
 
 
 class Span:
-    """What the observers have entered around one thing."""
+    """What one observer has entered around one thing, and what those before it have."""
 
-    __slots__ = ("_entered", "_observers")
+    __slots__ = ("_below", "_manager", "_observer", "_observers")
 
     def __init__(
-        self, observers: Observers, entered: list[tuple[PoolObserver, AbstractContextManager[object]]]
+        self, below: Span | None, observers: Observers, observer: PoolObserver, manager: AbstractContextManager[object]
     ) -> None:
-        """Begin with those that were entered, in that order."""
+        """Begin with a manager that was entered."""
+        self._below = below
         self._observers = observers
-        self._entered = entered
+        self._observer = observer
+        self._manager = manager
 
     def close(self, exc: BaseException | None = None) -> None:
-        """Leave them all, the last one first; none can swallow `exc`."""
-        for observer, manager in reversed(self._entered):
-            try:
-                manager.__exit__(None if exc is None else type(exc), exc, None if exc is None else exc.__traceback__)
-            except HARMLESS as error:
-                self._observers.drop(observer, error)
+        """Leave it, and those below; none can swallow `exc`."""
+        try:
+            if exc is None:
+                self._manager.__exit__(None, None, None)
+            else:
+                self._manager.__exit__(type(exc), exc, exc.__traceback__)
+        except HARMLESS as error:
+            self._observers.drop(self._observer, error)
+        if self._below is not None:
+            self._below.close(exc)
 
 
-NO_SPAN: Final = Span.__new__(Span)
-NO_SPAN._entered = []
+class NoSpan(Span):
+    """What is around a thing that no observer has entered anything around."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        """Begin with nothing."""
+
+    def close(self, exc: BaseException | None = None) -> None:
+        """Do nothing."""
+
+
+NO_SPAN: Final = NoSpan()
 
 
 class Observers:
@@ -115,47 +132,52 @@ class Observers:
     def __init__(self, pool: str, observers: Iterable[PoolObserver]) -> None:
         """Begin; `pool` is its name."""
         self._pool = pool
-        self._hooks: dict[str, list[PoolObserver]] = {name: [] for name in HOOKS}
+        self._hooks: dict[str, tuple[tuple[PoolObserver, Callable[[Any], Any]], ...]] = dict.fromkeys(HOOKS, ())
+        """Replaced, never changed: a hook may drop an observer while others are still being told."""
         self._journal: list[tuple[str, object]] = []
         """What is to be told soon: in the midst of a step of the pool a hook could see, or do, harm."""
         self._loop: AbstractEventLoop | None = None
         for observer in observers:
             for name in HOOKS:
                 if _overrides(observer, name):
-                    self._hooks[name].append(observer)
+                    self._hooks[name] += ((observer, getattr(observer, name)),)
 
     def __bool__(self) -> bool:
         """Say whether there is anybody to tell."""
         return any(self._hooks.values())
 
+    def hears_of(self, hook: str) -> bool:
+        """Say whether somebody wants to be told of such a thing."""
+        return bool(self._hooks[hook])
+
     @property
     def watch_callers(self) -> bool:
         """Whether somebody wants to know of each acquisition."""
-        return any(self._hooks[name] for name in CALLERS_HOOKS)
+        return any(map(self.hears_of, CALLERS_HOOKS))
 
     def drop(self, observer: PoolObserver, error: BaseException) -> None:
         """Log what an observer has raised, and tell it nothing any more."""
-        known = [told for told in self._hooks.values() if observer in told]
-        if not known:
-            return
-        for told in known:
-            told.remove(observer)
-        log.error("pool %r: observer %r raised, and is told nothing any more", self._pool, observer, exc_info=error)
+        known = False
+        for name, told in self._hooks.items():
+            self._hooks[name] = tuple(entry for entry in told if entry[0] is not observer)
+            known = known or len(self._hooks[name]) < len(told)
+        if known:
+            what = "pool %r: observer %r raised, and is told nothing any more"
+            log.error(what, self._pool, observer, exc_info=error)
 
     def end(self, pool: Any) -> None:
         """Tell what is left to tell, and that the pool is closed; and nothing after that."""
         self.flush()
         self.tell("on_detach", pool)
-        for told in self._hooks.values():
-            told.clear()
+        self._hooks = dict.fromkeys(HOOKS, ())
 
     # Telling.
 
     def tell(self, hook: str, event: object) -> None:
         """Tell at once, where no harm can be done."""
-        for observer in self._hooks[hook].copy():
+        for observer, told in self._hooks[hook]:
             try:
-                getattr(observer, hook)(event)
+                told(event)
             except HARMLESS as error:
                 self.drop(observer, error)
 
@@ -186,18 +208,16 @@ class Observers:
 
     def span(self, hook: str) -> Span:
         """Enter what the observers want around something."""
-        if not self._hooks[hook]:
-            return NO_SPAN
-        entered: list[tuple[PoolObserver, AbstractContextManager[object]]] = []
-        for observer in self._hooks[hook].copy():
+        span: Span = NO_SPAN
+        for observer, asked in self._hooks[hook]:
             try:
-                manager = getattr(observer, hook)(self._pool)
+                manager = asked(self._pool)
                 if manager is not None:
                     manager.__enter__()
-                    entered.append((observer, manager))
+                    span = Span(None if span is NO_SPAN else span, self, observer, manager)
             except HARMLESS as error:
                 self.drop(observer, error)
-        return Span(self, entered)
+        return span
 
     # What the shell has to tell; the rest is told by the ledger and the lease.
 

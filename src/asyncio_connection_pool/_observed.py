@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from asyncio_connection_pool._checkout import Checkout
-from asyncio_connection_pool._lease import TimedLease
-from asyncio_connection_pool._options import DEFAULT
+from asyncio_connection_pool._observe import NO_SPAN
 from asyncio_connection_pool.events import Acquired, Released
 
 if TYPE_CHECKING:
-    from types import TracebackType
+    from collections.abc import Awaitable
 
     from asyncio_connection_pool._observe import Span
     from asyncio_connection_pool._options import Unset
@@ -19,95 +18,87 @@ if TYPE_CHECKING:
 
 Conn = TypeVar("Conn")
 
-GIVEN_BACK: Final = "after_waiting"
+How = Literal["at_once", "after_waiting", "after_opening"]
 FRESH: Final = "after_opening"
+GIVEN_BACK: Final = "after_waiting"
 
 
 class ObservedCheckout(Checkout[Conn]):
-    """Puts spans around waits, and remembers what the last one came to."""
+    """Puts spans around acquisitions and waits, and tells of what is taken and given back."""
 
     def __init__(self, *arguments: Any) -> None:
         """Begin with nobody; the arguments are those of any checkout."""
         super().__init__(*arguments)
-        self._spans: dict[Waiter, Span] = {}
-        self.accepted: Acquired | None = None
-        """For the lease that is being entered in this very step."""
+        self._entering: Span = NO_SPAN
+        """Around the acquisition that `take` has left to `park`, which comes next in the same step."""
+        self._spans: dict[Waiter, tuple[Span, Span]] = {}
+        self._held_since: dict[Slot[Conn], float] = {}
 
-    def park(self, timeout: float | Unset | None) -> Waiter:
-        """Queue the running caller."""
-        span = self._observers.span("waiting_span")
+    def take(self) -> Slot[Conn] | None:
+        """Take an idle connection."""
+        span = self._observers.span("acquiring_span")
         try:
-            waiter = super().park(timeout)
+            slot = super().take()
         except BaseException as exc:
             span.close(exc)
             raise
-        self._spans[waiter] = span
+        if slot is None:
+            self._entering = span
+            return None
+        span.close()
+        self._tell_acquired(slot, self._loop.time(), 0.0, "at_once")
+        return slot
+
+    def park(self, timeout: float | Unset | None) -> Waiter:
+        """Queue the running caller."""
+        acquiring, self._entering = self._entering, NO_SPAN
+        waiting = self._observers.span("waiting_span")
+        try:
+            waiter = super().park(timeout)
+        except BaseException as exc:
+            waiting.close(exc)
+            acquiring.close(exc)
+            raise
+        self._spans[waiter] = waiting, acquiring
         return waiter
 
     def accept(self, waiter: Waiter, slot: Slot[Conn]) -> None:
         """Settle a hand-over."""
-        how: Any = FRESH if slot.fresh else GIVEN_BACK
-        self._spans.pop(waiter).close()
-        super().accept(waiter, slot)
-        self.accepted = Acquired(self._ledger.name, self._loop.time() - waiter.since, how)
+        how: How = FRESH if slot.fresh else GIVEN_BACK
+        try:
+            super().accept(waiter, slot)
+        except BaseException as exc:
+            self._leave_spans(waiter, exc)
+            raise
+        self._leave_spans(waiter)
+        now = self._loop.time()
+        self._tell_acquired(slot, now, now - waiter.since, how)
 
     def abandon(self, waiter: Waiter, exc: BaseException) -> None:
         """Settle a wait that ended with `exc`."""
         super().abandon(waiter, exc)
-        if waiter in self._spans:
-            self._spans.pop(waiter).close(exc)
+        self._leave_spans(waiter, exc)
 
-
-class ObservedLease(TimedLease[Conn]):
-    """A lease of a pool whose observers want to know of each."""
-
-    __slots__ = ("_since",)
-
-    _since: float
-
-    def __init__(self) -> None:
-        """Begin with the timeout of the pool."""
-        self._timeout = DEFAULT
-
-    async def __aenter__(self) -> Conn:
-        """Take a connection, and tell of it."""
-        pool = self._pool
-        span = pool._observers.span("acquiring_span")
-        try:
-            conn = await super().__aenter__()
-        except BaseException as exc:
+    def _leave_spans(self, waiter: Waiter, exc: BaseException | None = None) -> None:
+        for span in self._spans.pop(waiter, ()):
             span.close(exc)
-            raise
-        try:
-            span.close()
-            self._since = get_time(pool)
-            checkout: Any = pool._checkout
-            event = checkout.accepted or Acquired(pool.name, 0.0, "at_once")
-            checkout.accepted = None
-            pool._observers.tell("on_acquire", event)
-        except BaseException as exc:
-            await super().__aexit__(type(exc), exc, exc.__traceback__)
-            raise
-        return conn
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Give the connection back, and tell of it."""
-        pool = self._pool
-        entered = self._slot is not None
-        held = get_time(pool) - self._since if entered else 0.0
+    def _tell_acquired(self, slot: Slot[Conn], now: float, waited: float, how: How) -> None:
+        if self._observers.hears_of("on_release"):
+            self._held_since[slot] = now
+        if self._observers.hears_of("on_acquire"):
+            try:
+                self._observers.tell("on_acquire", Acquired(self._ledger.name, waited, how))
+            except BaseException as exc:
+                self._supply.give_back(slot, exc)
+                raise
+
+    def give_back(self, slot: Slot[Conn], exc: BaseException | None) -> Awaitable[None] | None:
+        """Take a connection back."""
+        since = self._held_since.pop(slot, None)
         try:
-            await super().__aexit__(exc_type, exc, traceback)
+            return super().give_back(slot, exc)
         finally:
-            if entered:
-                pool._observers.tell("on_release", Released(pool.name, held))
-
-
-def get_time(pool: Any) -> float:
-    """Read the clock of the event loop that the pool belongs to."""
-    now: float = pool._loop.time()
-    return now
+            if since is not None:
+                held = self._loop.time() - since
+                self._observers.tell("on_release", Released(self._ledger.name, held))

@@ -1,4 +1,4 @@
-"""Which ledger, checkout and lease a pool is made of: special ones only where something asks for them.
+"""Which ledger and checkout a pool is made of: special ones only where something asks for them.
 
 Those for observers are imported where there are any, since that takes milliseconds.
 """
@@ -9,7 +9,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from asyncio_connection_pool._checkout import Checkout
-from asyncio_connection_pool._lease import Lease, TimedLease
 from asyncio_connection_pool._ledger import Ledger
 
 if TYPE_CHECKING:
@@ -32,12 +31,3 @@ def choose_checkout(observers: Observers) -> Any:
     from asyncio_connection_pool._observed import ObservedCheckout  # noqa: PLC0415 - see above
 
     return ObservedCheckout
-
-
-def choose_leases(observers: Observers) -> tuple[type[Lease[Any]], type[TimedLease[Any]]]:
-    """Choose the lease, and the one with a timeout of its own."""
-    if not observers.watch_callers:
-        return Lease, TimedLease
-    from asyncio_connection_pool._observed import ObservedLease  # noqa: PLC0415 - see above
-
-    return ObservedLease, ObservedLease

@@ -10,6 +10,7 @@ from asyncio_connection_pool import _errors, _fork, _options, _parts
 from asyncio_connection_pool._binding import Binding
 from asyncio_connection_pool._compat import LegacyNames
 from asyncio_connection_pool._holders import Holders
+from asyncio_connection_pool._lease import Lease, TimedLease
 from asyncio_connection_pool._observe import Observers
 from asyncio_connection_pool._options import DEFAULT, Unset
 from asyncio_connection_pool._questions import Questions
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from typing import Self
 
     from asyncio_connection_pool._codel import CoDel
-    from asyncio_connection_pool._lease import Lease
     from asyncio_connection_pool._ledger import Ledger
     from asyncio_connection_pool._observe import PoolObserver
     from asyncio_connection_pool._outage import Reconnect
@@ -138,6 +138,7 @@ class ConnectionPool(Binding[Conn], LegacyNames):
         name = _options.pool_name(name, _numbers)
         self._observers = Observers(name, _options.observers(observers))
         self._tracks = _options.flag("track_holders", track_holders) or leak_threshold is not None
+        watched = self._tracks or self._observers.watch_callers
         self._ledger: Ledger[Conn] = _parts.choose_ledger(self._observers)(
             size,
             burst,
@@ -146,13 +147,12 @@ class ConnectionPool(Binding[Conn], LegacyNames):
             max_connecting=number("max_connecting", max_connecting, least=1),
             policies=policies,
             queue_policy=_options.queue_policy(queue_policy),
-            plain=not (self._tracks or self._questions.at_every_return or overrides(strategy, "reset_connection")),
+            plain=not (watched or self._questions.at_every_return or overrides(strategy, "reset_connection")),
         )
         self._is_closed = self._questions.is_closed
         self._reconnect = _options.reconnect(reconnect)
         self._holders = Holders(self._ledger, seconds("leak_threshold", leak_threshold))
-        self._lease, self._timed_lease = _parts.choose_leases(self._observers)
-        self._careful = policies.looks_at_entry or self._tracks
+        self._careful = policies.looks_at_entry or watched
         self._idle: list[Slot[Conn]] = [] if self._careful else self._ledger.idle
         """Where the fast path looks: nowhere, if there is more to look at."""
         _fork.watch(self)
@@ -178,9 +178,9 @@ class ConnectionPool(Binding[Conn], LegacyNames):
         """
         lease: Lease[Conn]
         if timeout is DEFAULT:
-            lease = self._lease()
+            lease = Lease()
         else:
-            lease = self._timed_lease()
+            lease = TimedLease()
             lease._timeout = _options.optional_seconds("timeout", timeout)
         lease._pool = self
         lease._slot = None
