@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from itertools import pairwise
+from math import inf
 from typing import Any, Final
 
 from asyncio_connection_pool import ConnectionPool, PoolObserver, events
@@ -101,7 +103,10 @@ def _checked_prefix(prefix: Any) -> str:
 
 
 def _checked_buckets(buckets: Any) -> tuple[float, ...]:
-    bounds = tuple(float(bound) for bound in buckets)
-    if not bounds or sorted({0.0, *bounds}) != [0.0, *bounds] or bounds[-1] == float("inf"):
+    try:
+        bounds = tuple(map(float, buckets))
+    except (TypeError, ValueError):
+        raise TypeError(f"buckets must be an iterable of seconds, not {buckets!r}") from None
+    if not bounds or not all(low < high < inf for low, high in pairwise((0.0, *bounds))):
         raise ValueError(f"buckets must be seconds above 0, finite and ascending, not {bounds}; infinity is added")
     return bounds
