@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
-import types
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
@@ -20,6 +19,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from asyncio_connection_pool import ConnectionPool, ConnectionStrategy
+from asyncio_connection_pool.testing import cancel_at, check_strategy
 
 SOON = 5.0
 AT_ONCE = 2.0
@@ -87,41 +87,19 @@ async def until_seen(driver: Driver, number: int, seconds: float = SOON) -> None
         await asyncio.sleep(0.005)
 
 
-@types.coroutine
-def cancelled_at(work, point: int, *, late: bool):
-    """Run a coroutine in this task, and cancel the task at the so-many-th point where it waits.
-
-    Args:
-        work: The coroutine.
-        point: Counted from 1.
-        late: Cancel in the very tick in which it gets what it waits for, not at once.
-    """
-    task = asyncio.current_task()
-    resume, given = work.send, None
-    waits = 0
-    while True:
-        try:
-            future = resume(given)
-        except StopIteration as stop:
-            return stop.value
-        waits += 1
-        if waits == point and late and future is not None:
-            future.add_done_callback(lambda _: task.cancel())
-        elif waits == point:
-            task.cancel()
-        try:
-            given = yield future
-            resume = work.send
-        except BaseException as error:
-            resume, given = work.throw, error
-
-
-async def _cancel_at(work, point: int, *, late: bool):
-    return await cancelled_at(work, point, late=late)
-
-
 class StrategyContract:
     """The checks. An adapter's tests inherit them, and bring the fixture `driver`."""
+
+    async def test_it_passes_the_checks_that_the_public_kit_has_for_everybody(self, driver):
+        checked = await check_strategy(
+            driver.strategy(),
+            echo=driver.echo,
+            cut=driver.cut,
+            count=driver.seen,
+            session=driver.session,
+            dirt=driver.dirt,
+        )
+        assert len(checked) >= 12
 
     async def test_one_creation_is_exactly_one_connection_at_the_server(self, driver):
         strategy = driver.strategy()
@@ -176,7 +154,7 @@ class StrategyContract:
         strategy = driver.strategy()
         cancelled = 0
         for point in range(1, POINTS):
-            creation = asyncio.create_task(_cancel_at(strategy.create_connection(), point, late=late))
+            creation = asyncio.create_task(cancel_at(strategy.create_connection(), point, late=late))
             await asyncio.wait([creation])
             if creation.cancelled():
                 cancelled += 1

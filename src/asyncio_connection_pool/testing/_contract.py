@@ -37,7 +37,8 @@ async def check_strategy(
         echo: Has the server send a text back over a connection, and returns it. Without it nobody can tell whether a
             reply reaches the wrong caller.
         cut: Has the server, or somebody between, cut this connection.
-        count: How many connections the server sees, from whomever; a plain or a coroutine function.
+        count: How many connections the server sees, from whomever; a plain or a coroutine function, called once at a
+            time.
         session: Describes the state of a session at the server; equal for all fresh connections. Goes with `dirt`.
         dirt: Ways to leave a connection in a state that the next user must not find, by name.
         patience: Seconds that anything may take that has to end.

@@ -59,6 +59,7 @@ class Trial(Generic[Conn]):
     patience: float
     before: int = field(default=0, init=False)
     """What the server saw before there was a trial."""
+    _asking: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
 
     def overrides(self, method: str) -> bool:
         """Say whether the strategy has an optional method of its own."""
@@ -159,8 +160,9 @@ class Trial(Generic[Conn]):
         """Ask how many connections there are that were not there before; 0 where nobody can be asked."""
         if self.count is None:
             return 0
-        answer = self.count()
-        return (answer if isinstance(answer, int) else await answer) - self.before
+        async with self._asking:
+            answer = self.count()
+            return (answer if isinstance(answer, int) else await answer) - self.before
 
     async def until(self, holds: Callable[[], bool], message: str) -> None:
         """Wait until something holds, and fail if it does not in time."""
