@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 import time
-from contextlib import asynccontextmanager, suppress
-from pathlib import Path
 
 import aioredis
 import pytest
@@ -15,8 +12,7 @@ from aioredis_driver import AioredisDriver
 from asyncio_connection_pool import ConnectionPool
 from asyncio_connection_pool.contrib.aioredis import RedisConnectionStrategy
 from strategy_contract import StrategyContract, unique, until, until_seen
-
-CERTIFICATE = Path(__file__).with_name("localhost.pem")  # for localhost, until 2126; signed by itself
+from tls_front import tls_front, trusting
 
 
 @pytest.fixture
@@ -163,9 +159,9 @@ async def nobody_blocked(conn):
 
 
 async def test_a_blpop_over_tls_is_given_up_too(driver):
-    async with tls_in_front(driver.port) as address:
-        trusting = ssl.create_default_context(cafile=CERTIFICATE)
-        async with ConnectionPool(strategy=driver.strategy(address, ssl=trusting), max_size=2) as pool:
+    async with tls_front(driver.port) as port:
+        strategy = driver.strategy(("localhost", port), ssl=trusting())
+        async with ConnectionPool(strategy=strategy, max_size=2) as pool:
             for n in range(20):
                 eater = asyncio.create_task(pop(pool, "queue"))
                 async with pool.get_connection() as other:
@@ -178,24 +174,6 @@ async def test_a_blpop_over_tls_is_given_up_too(driver):
                     await other.rpush("queue", n)
                     assert await other.lpop("queue") == str(n)
     await until_seen(driver, 0)
-
-
-@asynccontextmanager
-async def tls_in_front(port):
-    async def forward(reader, writer):
-        with suppress(OSError):
-            while data := await reader.read(10_000):
-                writer.write(data)
-        writer.close()
-
-    async def serve(*client):
-        server = await asyncio.open_connection("127.0.0.1", port)
-        await asyncio.gather(forward(client[0], server[1]), forward(server[0], client[1]))
-
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(CERTIFICATE)
-    async with await asyncio.start_server(serve, "localhost", 0, ssl=context) as front:
-        yield ("localhost", front.sockets[0].getsockname()[1])
 
 
 async def test_a_user_who_may_not_ping_gets_a_connection_all_the_same(driver):

@@ -50,7 +50,7 @@ async def test_no_block_is_ended_before_its_own_time():
     first = asyncio.create_task(timed())
     await asyncio.sleep(0.03)
     for took in await asyncio.gather(first, timed()):
-        assert took >= 0.05
+        assert took > 0.049
     assert watch._timer is None
 
 
