@@ -50,10 +50,10 @@ async def use(pool: ConnectionPool, seconds: float) -> None:
         pass
 
 
-async def load(pool: ConnectionPool, look: Callable[[], object] = lambda: None) -> PoolStats:
-    """Send two bursts through a pool and some quiet callers after each, and look a hundred times a virtual second."""
+async def load(pool: ConnectionPool, look: Callable[[], object] = lambda: None, *, every: float = 0.01) -> PoolStats:
+    """Send two bursts through a pool and some quiet callers after each, and look every so many virtual seconds."""
     async with asyncio.TaskGroup() as group:
-        looking = group.create_task(_look_again_and_again(look))
+        looking = group.create_task(_look_again_and_again(look, every))
         for _ in range(2):
             async with asyncio.TaskGroup() as burst:
                 for _ in range(CALLERS):
@@ -65,7 +65,7 @@ async def load(pool: ConnectionPool, look: Callable[[], object] = lambda: None) 
     return pool.stats()
 
 
-async def _look_again_and_again(look: Callable[[], object]) -> None:
+async def _look_again_and_again(look: Callable[[], object], every: float) -> None:
     while True:
         look()
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(every)
