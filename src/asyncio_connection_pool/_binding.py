@@ -27,8 +27,8 @@ Conn = TypeVar("Conn")
 class Binding(Generic[Conn]):
     """The parts that a pool is made of while it belongs to an event loop."""
 
-    _loop: asyncio.AbstractEventLoop | None = None
-    _thread: int | None = None
+    _loop: asyncio.AbstractEventLoop | None
+    _thread: int | None
     _opened = False
 
     _strategy: ConnectionStrategy[Conn]

@@ -146,10 +146,11 @@ class Checkout(Generic[Conn]):
     def _who_holds(self) -> str:
         now = self._loop.time()
         if self._holders is not None:
-            return f"; held by {self._holders.describe(now)}"
+            holders = self._holders.describe(now)
+            return f"; held by {holders}" if holders else ""
         if now - self._looked_at > SAME_MOMENT:
             self._looked_at = now
-            ages = [f"{'over ' * older}{age:.3g} s" for age, older in self._ledger.held_for(now, LONGEST)]
+            ages = [f"{'over ' * older}{_errors.age(age)}" for age, older in self._ledger.held_for(now, LONGEST)]
             self._ages = f"; held longest: {', '.join(ages)} (track_holders=True tells by whom)" if ages else ""
         return self._ages
 

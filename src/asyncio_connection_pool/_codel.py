@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 
 
@@ -37,7 +38,7 @@ class CoDel:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, float)):
                 raise TypeError(f"{name} must be a number of seconds, not {value!r}")
-            if not 0 < value < float("inf"):
+            if not 0 < value <= sys.float_info.max:
                 raise ValueError(f"{name} must be finite and more than 0 seconds, not {value!r}")
 
 

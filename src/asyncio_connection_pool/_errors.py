@@ -20,7 +20,7 @@ class PoolClosedError(PoolError):
 
 
 class PoolOverloadedError(PoolError):
-    """The queue is as long as `max_waiting` allows."""
+    """The queue is as long as `max_waiting` allows, or as slow as a `queue_policy` does."""
 
 
 class PoolTimeoutError(PoolError, TimeoutError):
@@ -38,10 +38,17 @@ class PoolTimeoutError(PoolError, TimeoutError):
 
 def numbers(stats: PoolStats) -> str:
     """Say where the slots and the callers are, for a message."""
+    rare = {"validating": stats.validating, "resetting": stats.resetting, "closing": stats.closing}
+    others = "".join(f"{state} {number} / " for state, number in rare.items() if number)
     return (
-        f"in use {stats.in_use} / idle {stats.idle} / opening {stats.opening} / "
+        f"in use {stats.in_use} / idle {stats.idle} / opening {stats.opening} / {others}"
         f"waiting {stats.waiting} / limit {stats.limit}"
     )
+
+
+def age(seconds: float) -> str:
+    """Say how long something has lasted."""
+    return "under 1 ms" if seconds < 0.001 else f"{seconds:.3g} s"  # noqa: PLR2004 - the unit
 
 
 def pool_closed(stats: PoolStats) -> PoolClosedError:

@@ -10,6 +10,8 @@ from asyncio import Task, current_task
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
+from asyncio_connection_pool._errors import age
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
@@ -43,7 +45,7 @@ class Holder:
     def describe(self, now: float) -> str:
         """Say who it is, for how long it holds, and where it took the connection."""
         name = "no task" if self.task is None else self.task.get_name()
-        return f"{name} for {now - self.since:.3g} s, taken at {self._line}"
+        return f"{name} for {age(now - self.since)}, taken at {self._line}"
 
     @property
     def _line(self) -> str:

@@ -44,8 +44,10 @@ class Lease(Generic[Conn]):
 
         Raises:
             PoolClosedError: The pool is closed.
-            PoolOverloadedError: The queue is as long as `max_waiting` allows.
+            PoolOverloadedError: The queue is as long as `max_waiting` allows, or as slow as
+                the `queue_policy` does.
             PoolTimeoutError: The time ran out.
+            PoolError: The wait could never end, as `track_holders` shows.
             BaseException: What `create_connection` raised.
         """
         if self._slot is not None:

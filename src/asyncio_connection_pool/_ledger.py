@@ -124,8 +124,10 @@ class Ledger(Retirement[Conn]):
         if not patient:
             self.totals.timeouts += 1
             return "not now"
+        if self.max_waiting is None:
+            return None
         uncovered = self.queue.length + 1 - self.supply - len(self.idle) - max(self.room, 0)
-        if self.max_waiting is not None and uncovered > self.max_waiting:
+        if uncovered > self.max_waiting:
             self.totals.rejections += 1
             return "overloaded"
         return None

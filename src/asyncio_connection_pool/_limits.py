@@ -62,6 +62,8 @@ class Limits(Slots[Conn]):
     def room(self) -> int:
         """Connections that may be opened now; negative if `limit` was lowered."""
         free = self.limit - len(self.slots)
+        if self.max_connecting is self.allowance is None:
+            return free
         for most in (self.max_connecting, self.allowance):
             if most is not None:
                 free = min(free, most - self.opening - self.broken_off)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import inspect
-import math
 import operator
+import sys
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
@@ -60,7 +60,7 @@ def seconds(name: str, value: Any) -> float:
     """
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{name} must be a number of seconds, not {_shown(value)}")
-    if not (math.isfinite(value) and value >= 0):
+    if not 0 <= value <= sys.float_info.max:
         raise ValueError(f"{name} must be finite and not negative, not {value!r}")
     return value
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 
 
@@ -32,7 +33,7 @@ class Reconnect:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, float)):
                 raise TypeError(f"{name} must be a number of seconds, not {value!r}")
-            if not 0 < value < float("inf"):
+            if not 0 < value <= sys.float_info.max:
                 raise ValueError(f"{name} must be finite and more than 0 seconds, not {value!r}")
         if self.longest < self.first:
             raise ValueError(f"longest must not be below first: longest is {self.longest}, first is {self.first}")

@@ -232,7 +232,7 @@ class Placing(ABC, Generic[Conn]):
             timer = self._loop.call_later(self._connect_timeout, self._give_validation_up, slot)
         settle = partial(self._worked_on, slot, reason, timer)
         try:
-            self._flights[slot] = self._tasks.start(_await(work, slot.conn), settle, to=to)
+            self._flights[slot] = self._tasks.start(_await(work, slot.conn), settle, to=to, eager=to == "reset")
         except BaseException:
             self._ledger.free(slot, reason)
             if timer is not None:

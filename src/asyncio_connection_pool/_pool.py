@@ -117,6 +117,7 @@ class ConnectionPool(Binding[Conn], LegacyNames):
         observers: Iterable[PoolObserver] = (),
     ) -> None:
         """Check the arguments; nothing is opened yet."""
+        self._loop = self._thread = None
         self._strategy: ConnectionStrategy[Conn] = _options.strategy(strategy)
         seconds, number = _options.optional_seconds, _options.optional_count
         self._acquire_timeout = seconds("acquire_timeout", acquire_timeout)

@@ -83,6 +83,8 @@ class Questions(Generic[Conn]):
             return True
         try:
             answer = self._is_reusable(conn, exc)
+            if answer is True:
+                return True
             if not answer:
                 return False
         except Exception:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -24,6 +25,8 @@ class PoolTasks:
         """Begin with no task."""
         self._loop = loop
         self._name = name
+        self._makes_plain = getattr(type(loop), "create_task", None) is asyncio.BaseEventLoop.create_task
+        """Whether the loop makes tasks as asyncio does, so that one can be made without it."""
         self._running: dict[asyncio.Task[Any], None] = {}
         self._watchers: dict[asyncio.Future[bool], None] = {}
 
@@ -34,11 +37,23 @@ class PoolTasks:
         *,
         to: str,
         context: Context | None = None,
+        eager: bool = False,
     ) -> asyncio.Task[T]:
-        """Run `work` in a task, and `settle` once that is done, whatever happens."""
+        """Run `work` in a task, and `settle` once that is done, whatever happens.
+
+        Args:
+            work: What to do.
+            settle: Called with the task, from the event loop.
+            to: What for, in the task's name.
+            context: Of the task; None: a copy of the running one.
+            eager: Whether to take the first step now, where that can be had: a step of the loop less.
+        """
         try:
             name = f"{self._name}: {to}"
-            task = self._loop.create_task(work, name=name, context=context)
+            if sys.version_info >= (3, 12) and eager and self._makes_plain and self._loop.get_task_factory() is None:
+                task = asyncio.Task(work, loop=self._loop, name=name, eager_start=True)
+            else:
+                task = self._loop.create_task(work, name=name, context=context)
         except BaseException:
             work.close()
             raise

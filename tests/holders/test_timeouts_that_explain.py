@@ -73,6 +73,15 @@ async def test_the_stage_is_validating_where_that_takes_too_long():
     error = await outcome(use(pool, timeout=1))
     assert error.stage == "validating"
     assert "stage: validating" in str(error)
+    assert "opening 0 / validating 1 / waiting 1 / limit" in str(error)
+
+
+@virtual
+async def test_what_is_being_closed_is_counted_where_it_is_in_the_way():
+    pool = pool_for(FakeStrategy(close=[5]))
+    async with pool.get_connection() as conn:
+        pool.discard(conn)
+    assert "opening 0 / closing 1 / waiting 1 / limit 1" in await message_of(pool)
 
 
 @virtual
@@ -295,6 +304,20 @@ async def test_who_has_given_back_is_named_no_more():
     assert "gone" not in await message_of(pool)
     await leave_all(holders)
     assert not pool._holders._holders
+
+
+@virtual
+async def test_where_nobody_holds_nobody_is_named():
+    assert "held" not in await message_of(pool_for(FakeStrategy(create=[5]), track_holders=True))
+
+
+@virtual
+async def test_an_age_that_is_too_short_to_tell_is_not_told():
+    pool = pool_for(track_holders=True)
+    (holder,) = await hold(pool)
+    error = await outcome(use(pool, timeout=0))
+    assert "for under 1 ms, taken at" in str(error)
+    await leave_all([holder])
 
 
 @virtual

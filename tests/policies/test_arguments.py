@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 
 from ageing import Server
-from asyncio_connection_pool import ConnectionPool
+from asyncio_connection_pool import CoDel, ConnectionPool, Reconnect
 from scenarios import use, virtual
 
 
@@ -51,6 +51,18 @@ def test_a_delay_is_a_number(option):
 def test_a_lifetime_of_nothing_is_refused():
     with pytest.raises(ValueError, match="max_lifetime must be more than 0 seconds, or None"):
         pool_for(max_lifetime=0)
+
+
+@seconds
+def test_seconds_that_no_clock_can_count_are_refused_as_any_others(option):
+    with pytest.raises(ValueError, match=f"{option} must be finite"):
+        pool_for(**{option: 10**400})
+
+
+@pytest.mark.parametrize("policy, option", [(CoDel, "target"), (CoDel, "interval"), (Reconnect, "longest")])
+def test_those_of_a_policy_are_too(policy, option):
+    with pytest.raises(ValueError, match=f"{option} must be finite"):
+        policy(**{option: 10**400})
 
 
 @pytest.mark.parametrize("option", ["min_size", "max_uses"])
