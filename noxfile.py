@@ -79,6 +79,7 @@ nox.options.sessions = [
     "no_extra",
     "coverage",
     "demo",
+    "examples",
 ]
 
 
@@ -234,6 +235,13 @@ def demo(session: nox.Session) -> None:
     install(session, *group("tests", "valkey"), extra="redis")
     session.run("python", "examples/demo.py", *session.posargs, env={"PYTHONPATH": "contrib_tests"})
     pytest(session, "contrib_tests/test_demo.py", measured=False)
+
+
+@nox.session(python=MAIN, requires=["build"])
+def examples(session: nox.Session) -> None:
+    """Run the examples, each against the real thing."""
+    install(session, *group("tests", "valkey", "examples"), extra="redis,prometheus")
+    pytest(session, "contrib_tests/test_examples.py", measured=False)
 
 
 @nox.session(python=MAIN, requires=["build"])
