@@ -1,12 +1,35 @@
-"""What OpenTelemetry's SDK has been told, as plain numbers."""
+"""What OpenTelemetry's SDK has been told, as plain numbers; and what it should be told."""
 
 from __future__ import annotations
 
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.metrics.export import Histogram, InMemoryMetricReader, Sum
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+P = "db.client.connection"
+
+# The table of the semantic conventions 1.44: the instrument as what it makes of a point, the unit.
+UP_DOWN, COUNTER, HISTOGRAM = (Sum, False), (Sum, True), (Histogram, None)
+CONVENTION = {
+    f"{P}.count": (UP_DOWN, "{connection}"),
+    f"{P}.idle.max": (UP_DOWN, "{connection}"),
+    f"{P}.idle.min": (UP_DOWN, "{connection}"),
+    f"{P}.max": (UP_DOWN, "{connection}"),
+    f"{P}.pending_requests": (UP_DOWN, "{request}"),
+    f"{P}.timeouts": (COUNTER, "{timeout}"),
+    f"{P}.create_time": (HISTOGRAM, "s"),
+    f"{P}.wait_time": (HISTOGRAM, "s"),
+    f"{P}.use_time": (HISTOGRAM, "s"),
+}
+OURS = {
+    f"{P}.rejections": (COUNTER, "{rejection}"),
+    f"{P}.would_be_rejections": (COUNTER, "{rejection}"),
+    f"{P}.create_failures": (COUNTER, "{failure}"),
+    f"{P}.closed": (COUNTER, "{connection}"),
+    f"{P}.bursts": (COUNTER, "{burst}"),
+}
 
 
 class Metrics:

@@ -1,4 +1,4 @@
-"""What Prometheus sees when it scrapes."""
+"""What Prometheus sees when it scrapes; and what it should see."""
 
 from __future__ import annotations
 
@@ -10,6 +10,27 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 PREFIX = "asyncio_connection_pool"
+
+# Name, type and labels besides the pool's name.
+METRICS = {
+    "connections": ("gauge", {"state"}),
+    "waiting": ("gauge", set()),
+    "max_size": ("gauge", set()),
+    "min_size": ("gauge", set()),
+    "limit": ("gauge", set()),
+    "acquisitions": ("counter", {"how"}),
+    "waited_seconds": ("counter", set()),
+    "timeouts": ("counter", set()),
+    "rejections": ("counter", set()),
+    "would_be_rejections": ("counter", set()),
+    "opened": ("counter", set()),
+    "create_failures": ("counter", set()),
+    "closed": ("counter", {"reason"}),
+    "bursts": ("counter", {"phase"}),
+    "wait_seconds": ("histogram", {"le"}),
+    "use_seconds": ("histogram", {"le"}),
+    "create_seconds": ("histogram", {"le"}),
+}
 
 
 class Page:

@@ -11,36 +11,13 @@ import weakref
 
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import AggregationTemporality, Histogram, Sum
+from opentelemetry.sdk.metrics.export import AggregationTemporality
 
 import pool_load
 from asyncio_connection_pool import ConnectionPool, PoolObserver
 from asyncio_connection_pool.contrib.opentelemetry import OpenTelemetryCounts, OpenTelemetryMetrics
 from asyncio_connection_pool.testing import FakeStrategy, run
-from otel_eyes import Metrics
-
-P = "db.client.connection"
-
-# The table of the semantic conventions 1.44: the instrument as what it makes of a point, the unit.
-UP_DOWN, COUNTER, HISTOGRAM = (Sum, False), (Sum, True), (Histogram, None)
-CONVENTION = {
-    f"{P}.count": (UP_DOWN, "{connection}"),
-    f"{P}.idle.max": (UP_DOWN, "{connection}"),
-    f"{P}.idle.min": (UP_DOWN, "{connection}"),
-    f"{P}.max": (UP_DOWN, "{connection}"),
-    f"{P}.pending_requests": (UP_DOWN, "{request}"),
-    f"{P}.timeouts": (COUNTER, "{timeout}"),
-    f"{P}.create_time": (HISTOGRAM, "s"),
-    f"{P}.wait_time": (HISTOGRAM, "s"),
-    f"{P}.use_time": (HISTOGRAM, "s"),
-}
-OURS = {
-    f"{P}.rejections": (COUNTER, "{rejection}"),
-    f"{P}.would_be_rejections": (COUNTER, "{rejection}"),
-    f"{P}.create_failures": (COUNTER, "{failure}"),
-    f"{P}.closed": (COUNTER, "{connection}"),
-    f"{P}.bursts": (COUNTER, "{burst}"),
-}
+from otel_eyes import CONVENTION, HISTOGRAM, OURS, Metrics, P
 
 
 def kind(metric):
@@ -129,11 +106,10 @@ def test_each_state_is_told_while_a_connection_is_in_it():
     most: dict[str, int] = {}
 
     def look():
-        for attributes, point in metrics.points(f"{P}.count").items():
-            state = dict(attributes)["state"]
-            most[state] = max(most.get(state, 0), point.value)
-        pending = metrics.value(f"{P}.pending_requests", name="load")
-        most["pending"] = max(most.get("pending", 0), pending)
+        told = metrics.collect()
+        now = {point.attributes[f"{P}.state"]: point.value for point in told[f"{P}.count"].data.data_points}
+        now["pending"] = told[f"{P}.pending_requests"].data.data_points[0].value
+        most.update({state: max(most.get(state, 0), number) for state, number in now.items()})
 
     async def main():
         async with pool_load.build([OpenTelemetryCounts(meter_provider=metrics.provider)]) as pool:

@@ -14,11 +14,8 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 import pool_load
 from asyncio_connection_pool.contrib.opentelemetry import OpenTelemetryMetrics, OpenTelemetrySpans
 from asyncio_connection_pool.testing import run
+from otel_eyes import CONVENTION, OURS, P
 from servers import otlp
-
-P = "db.client.connection"
-CONVENTION = "count idle.max idle.min max pending_requests timeouts create_time wait_time use_time".split()
-OURS = "rejections would_be_rejections create_failures closed bursts".split()
 
 
 def attributes(message):
@@ -28,7 +25,7 @@ def attributes(message):
 def test_a_receiver_gets_all_metrics_and_spans():
     with otlp.start() as receiver:
         stats = send(receiver.url)
-        told = receiver.wait_for(*[f"{P}.{name}" for name in CONVENTION + OURS], f"{P}.wait", f"{P}.create", "request")
+        told = receiver.wait_for(*CONVENTION, *OURS, f"{P}.wait", f"{P}.create", "request")
     counts = {attributes(point)[f"{P}.state"]: point["asInt"] for point in told[f"{P}.count"]["sum"]["dataPoints"]}
     assert counts == {"idle": stats.idle, "used": 0, "opening": 0, "validating": 0, "resetting": 0, "closing": 0}
     (timeouts,) = told[f"{P}.timeouts"]["sum"]["dataPoints"]

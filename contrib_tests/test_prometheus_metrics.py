@@ -17,28 +17,8 @@ import pool_load
 from asyncio_connection_pool import ConnectionPool, PoolObserver
 from asyncio_connection_pool.contrib.prometheus import PrometheusCounts, PrometheusMetrics
 from asyncio_connection_pool.testing import FakeStrategy, run
-from prometheus_eyes import PREFIX, Scraper, serve
+from prometheus_eyes import METRICS, PREFIX, Scraper, serve
 
-# Name, type and labels besides the pool's name.
-METRICS = {
-    "connections": ("gauge", {"state"}),
-    "waiting": ("gauge", set()),
-    "max_size": ("gauge", set()),
-    "min_size": ("gauge", set()),
-    "limit": ("gauge", set()),
-    "acquisitions": ("counter", {"how"}),
-    "waited_seconds": ("counter", set()),
-    "timeouts": ("counter", set()),
-    "rejections": ("counter", set()),
-    "would_be_rejections": ("counter", set()),
-    "opened": ("counter", set()),
-    "create_failures": ("counter", set()),
-    "closed": ("counter", {"reason"}),
-    "bursts": ("counter", {"phase"}),
-    "wait_seconds": ("histogram", {"le"}),
-    "use_seconds": ("histogram", {"le"}),
-    "create_seconds": ("histogram", {"le"}),
-}
 FORMATS = ["text/plain", "application/openmetrics-text"]
 
 
