@@ -78,6 +78,7 @@ nox.options.sessions = [
     "contrib",
     "no_extra",
     "coverage",
+    "docs",
     "demo",
     "examples",
 ]
@@ -227,6 +228,15 @@ def coverage(session: nox.Session) -> None:
     session.log("The adapters:")
     # Some of their branches are taken only when a race with a server is lost.
     session.run("coverage", "report", "--include=*/contrib/*", "--fail-under=95")
+
+
+@nox.session(python=MAIN, requires=["build"])
+def docs(session: nox.Session) -> None:
+    """Build the documentation; a warning is an error. Its examples are executed by the tests."""
+    install(session, *group("docs"))
+    pages = ROOT / ".nox" / "html"
+    session.run("sphinx-build", "-q", "-W", "--keep-going", "-b", "html", "docs", str(pages))
+    session.log(f"Read them at {pages / 'index.html'}")
 
 
 @nox.session(python=MAIN, requires=["build"])

@@ -1,0 +1,25 @@
+"""How Sphinx builds the documentation: `nox -s docs`."""
+
+from __future__ import annotations
+
+from importlib.metadata import version as installed
+
+project = "asyncio-connection-pool"
+copyright = "its contributors"  # noqa: A001 - Sphinx's name for it
+version = release = installed(project)
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.intersphinx"]
+exclude_patterns = ["_build"]
+myst_enable_extensions = ["colon_fence"]
+myst_heading_anchors = 3
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "description"
+autodoc_typehints_description_target = "documented"
+autodoc_class_signature = "separated"
+default_role = "code"  # single backquotes in docstrings
+intersphinx_mapping = {}
+
+html_theme = "furo"
+html_title = project
+html_show_sphinx = False
