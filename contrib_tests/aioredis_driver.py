@@ -53,7 +53,7 @@ class AioredisDriver(Driver):
         return await conn.echo(token)
 
     async def stall(self, conn):
-        return await conn.blpop(unique("nothing"), timeout=2)
+        return await conn.blpop(unique("nothing"), timeout=10)
 
     async def cut(self, conn):
         host, port = conn.connection._transport.get_extra_info("sockname")

@@ -18,6 +18,9 @@ SESSION = """
            now() = statement_timestamp() AS alone
 """
 
+NOTICES_A_LOST_CLIENT = "SET client_connection_check_interval = '50ms'"
+"""Else a statement whose client has gone runs to its end."""
+
 
 class AsyncpgDriver(Driver):
     """A driver for a server; `ask` is a connection of its own, over which it asks the server."""
@@ -52,7 +55,7 @@ class AsyncpgDriver(Driver):
         return await conn.fetchval("SELECT $1::text", token)
 
     async def stall(self, conn):
-        return await conn.fetchval("SELECT pg_sleep(2)")
+        return await conn.execute(f"{NOTICES_A_LOST_CLIENT}; SELECT pg_sleep(10)")
 
     async def cut(self, conn):
         await self.ask.fetchval("SELECT pg_terminate_backend($1)", conn.get_server_pid())

@@ -49,11 +49,16 @@ class RedisDriver(Driver):
         finally:
             client.connection_pool.disconnect()  # client.close() does not, up to redis-py 4
 
+    def blocked(self):
+        """Count the connections that wait at the server for an item."""
+        with self.ask() as client:
+            return client.info("clients")["blocked_clients"]
+
     async def echo(self, conn, token):
         return await conn.echo(token)
 
     async def stall(self, conn):
-        return await conn.blpop(unique("nothing"), timeout=2)
+        return await conn.blpop(unique("nothing"), timeout=10)
 
     async def cut(self, conn):
         host, port = conn.connection_pool.session._transport.get_extra_info("sockname")

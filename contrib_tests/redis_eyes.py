@@ -10,6 +10,7 @@ from collections.abc import Callable
 import redis
 
 from asyncio_connection_pool.contrib.redis import RedisConnectionStrategy
+from strategy_contract import SOON
 
 
 class Eyes:
@@ -46,7 +47,7 @@ class Eyes:
             self.ask.client_kill_filter(_id=client["id"])
 
 
-async def until(condition: Callable[[], object], seconds: float = 5.0):
+async def until(condition: Callable[[], object], seconds: float = SOON):
     """Let the loop run until a condition holds."""
     end = time.monotonic() + seconds
     while not condition():

@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 
 from asyncio_connection_pool.contrib.redis import RedisConnectionPool
 from redis_driver import RedisDriver
-from strategy_contract import until
+from strategy_contract import SOON, until
 
 
 class PoolDriver(RedisDriver):
@@ -69,7 +69,7 @@ async def every_slot_works(driver, client):
             await together.wait()
             assert await driver.echo(one, f"slot {n}") == f"slot {n}"
 
-    async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(SOON), asyncio.TaskGroup() as group:
         for n in range(stats().limit):
             group.create_task(hold(n))
     await until(lambda: stats().size == stats().idle)

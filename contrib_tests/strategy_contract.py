@@ -21,8 +21,8 @@ import pytest
 from asyncio_connection_pool import ConnectionPool, ConnectionStrategy
 from asyncio_connection_pool.testing import cancel_at, check_strategy
 
-SOON = 5.0
-AT_ONCE = 2.0
+SOON = 30.0  # nothing takes that long but on a machine that has much else to do
+AT_ONCE = 10.0  # the same, where a driver that tries again and again would need longer
 POINTS = 200  # more than any driver awaits while it opens a connection
 
 
@@ -46,7 +46,7 @@ class Driver(ABC):
 
     @abstractmethod
     async def stall(self, conn) -> object:
-        """Send what the server answers only after a second or more."""
+        """Send what the server answers only after 10 seconds."""
 
     @abstractmethod
     async def cut(self, conn) -> None:
@@ -143,7 +143,7 @@ class StrategyContract:
         await asyncio.sleep(0.05)
         strategy.abort_connection(conn)
         assert strategy.connection_is_closed(conn)
-        await asyncio.wait([waiting], timeout=0.5)
+        await asyncio.wait([waiting], timeout=SOON)
         assert waiting.done()
         assert waiting.cancelled() or waiting.exception()
         await strategy.close_connection(conn)
@@ -197,7 +197,7 @@ class StrategyContract:
                     await self._borrow(pool, driver.stall)
             began = time.monotonic()
             assert await self._borrow(pool, driver.echo, "mine") == "mine"
-            assert time.monotonic() - began < 0.5
+            assert time.monotonic() - began < 5, "the answer takes 10"
 
     async def _borrow(self, pool, use, *args):
         async with pool.get_connection() as conn:

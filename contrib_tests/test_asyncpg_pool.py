@@ -11,7 +11,7 @@ import pytest
 from asyncio_connection_pool import PoolTimeoutError
 from asyncio_connection_pool.contrib.asyncpg import PostgresPool, create_pool
 from servers import postgres
-from strategy_contract import unique
+from strategy_contract import SOON, unique
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ async def test_records_are_of_the_class_that_is_asked_for(make):
 async def test_a_timeout_is_one_of_the_query(make):
     async with make(max_size=1) as pool:
         with pytest.raises(TimeoutError):
-            await pool.fetchval("SELECT pg_sleep(5)", timeout=0.05)
+            await pool.fetchval("SELECT pg_sleep(60)", timeout=0.05)
         assert await pool.fetchval("SELECT 1") == 1
 
 
@@ -136,7 +136,7 @@ async def test_our_options_are_those_of_the_pool_below(server):
     async with create_pool(server.dsn, max_size=1, burst_limit=2, name="db", acquire_timeout=0.05) as pool:
         assert isinstance(pool, PostgresPool)
         assert (pool.pool.max_size, pool.pool.burst_limit, pool.stats().name) == (1, 2, "db")
-        async with pool.acquire(), pool.acquire():
+        async with pool.acquire(timeout=SOON), pool.acquire(timeout=SOON):
             with pytest.raises(PoolTimeoutError):
                 await pool.fetch("SELECT 1")
         assert pool.stats().closed["surplus"] == 1
@@ -166,7 +166,7 @@ async def test_a_cancelled_acquisition_leaves_nothing_behind(server):
                 await asyncio.sleep(0)
             task.cancel()
             await asyncio.wait([task])
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(SOON):
             assert await pool.fetchval("SELECT 1") == 1
         assert not pool._leases
 

@@ -36,7 +36,7 @@ async def test_its_data_survives_a_kill_and_a_restart(server):
     await conn.execute("CREATE TABLE IF NOT EXISTS kept AS SELECT 42 AS answer")
     await conn.execute("CHECKPOINT")
     await asyncio.to_thread(server.kill)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not conn.is_closed():
             await asyncio.sleep(0.01)
     await asyncio.to_thread(server.restart)

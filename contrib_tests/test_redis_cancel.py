@@ -9,16 +9,32 @@ import pytest
 import redis
 
 from asyncio_connection_pool import ConnectionPool
-from redis_eyes import until
+from asyncio_connection_pool.contrib import _redis_session
+from redis_eyes import Eyes, until
+from strategy_contract import SOON
+
+
+@pytest.fixture
+def patient(monkeypatch):
+    """Have nobody give up on a server that still holds a command which blocks."""
+    monkeypatch.setattr(_redis_session, "LETS_GO_WITHIN", 600)
+
+
+@pytest.fixture
+def eyes(own_valkey):
+    """What the server of this test says."""
+    with Eyes(own_valkey.url) as eyes:
+        yield eyes
 
 
 async def test_a_cancellation_that_the_driver_swallows_is_raised_all_the_same(redis_server):
-    sends = asyncio.Event()
+    sends, sent = asyncio.Event(), asyncio.Event()
 
     class Swallowing(redis.asyncio.Connection):  # as redis-py 8 does on Python 3.11, now and then
         async def send_packed_command(self, *args, **options):
             await super().send_packed_command(*args, **options)
             if sends.is_set():
+                sent.set()
                 with suppress(asyncio.CancelledError):
                     await asyncio.sleep(60)
 
@@ -27,7 +43,7 @@ async def test_a_cancellation_that_the_driver_swallows_is_raised_all_the_same(re
         async with pool.get_connection() as client:
             sends.set()
             task = asyncio.create_task(client.get("key"))
-            await asyncio.sleep(0.01)
+            await sent.wait()
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
@@ -69,39 +85,38 @@ async def test_a_connect_timeout_leaves_no_connection_and_frees_the_slot(redis_s
             async with pool.get_connection():
                 pass
         own_valkey.thaw()
-        async with pool.get_connection() as client:
-            assert await client.ping()
+        async with asyncio.timeout(SOON), await patiently(pool) as client:
             assert len([c for c in await client.client_list() if c["name"] == redis_server.label]) == 1
 
 
-async def test_a_blpop_that_is_given_up_ends_only_when_the_server_has_let_go_of_it(redis_server, own_valkey):
-    async with ConnectionPool(strategy=redis_server.strategy(own_valkey.url), max_size=1) as pool:
+async def test_a_blpop_that_is_given_up_ends_only_when_the_server_has_let_go_of_it(own_valkey, eyes, patient):
+    async with ConnectionPool(strategy=eyes.strategy(), max_size=1) as pool:
         eater = asyncio.create_task(pop(pool))
-        await asyncio.sleep(0.05)
+        await until(lambda: eyes.ask.info("clients")["blocked_clients"])
         own_valkey.freeze()
         eater.cancel()
         done, _ = await asyncio.wait([eater], timeout=0.1)
         own_valkey.thaw()
         assert not done, "who pushes now feeds the one that gave up"
-        await asyncio.wait([eater], timeout=0.1)
+        await asyncio.wait([eater], timeout=SOON)
         assert eater.cancelled()
         async with pool.get_connection() as client:
             await client.rpush("queue", "item")
             assert await client.lpop("queue") == "item"
 
 
-async def test_a_blpop_on_a_frozen_server_is_given_up_soon_all_the_same(redis_server, own_valkey):
-    async with ConnectionPool(strategy=redis_server.strategy(own_valkey.url), max_size=1) as pool:
+async def test_a_blpop_on_a_frozen_server_is_given_up_soon_all_the_same(own_valkey, eyes):
+    async with ConnectionPool(strategy=eyes.strategy(), max_size=1) as pool:
         eater = asyncio.create_task(pop(pool))
-        await asyncio.sleep(0.05)
+        await until(lambda: eyes.ask.info("clients")["blocked_clients"])
         own_valkey.freeze()
         eater.cancel()
-        done, _ = await asyncio.wait([eater], timeout=1)
+        done, _ = await asyncio.wait([eater], timeout=SOON)
         own_valkey.thaw()
         assert done
 
 
-async def test_what_does_not_block_is_given_up_at_once_even_after_a_blpop(redis_server, own_valkey):
+async def test_what_does_not_block_is_given_up_at_once_even_after_a_blpop(redis_server, own_valkey, patient):
     async with ConnectionPool(strategy=redis_server.strategy(own_valkey.url), max_size=1) as pool:
         async with pool.get_connection() as client:
             assert await client.blpop("queue", timeout=0.01) is None
@@ -109,9 +124,18 @@ async def test_what_does_not_block_is_given_up_at_once_even_after_a_blpop(redis_
             reading = asyncio.create_task(client.get("key"))
             await asyncio.sleep(0.01)
             reading.cancel()
-            done, _ = await asyncio.wait([reading], timeout=0.2)
+            done, _ = await asyncio.wait([reading], timeout=SOON)
             own_valkey.thaw()
             assert done
+
+
+async def patiently(pool):
+    """Wait until a connection can be opened in the time that it has for that; return a block with one."""
+    while True:
+        with suppress(TimeoutError):
+            async with pool.get_connection() as client:
+                await client.ping()
+                return pool.get_connection()
 
 
 async def pop(pool):

@@ -105,7 +105,7 @@ async def leave_other_protocol(client):
 
 
 async def leave_command_under_way(client):
-    task = asyncio.ensure_future(client.blpop("empty", timeout=0.2))
+    task = asyncio.ensure_future(client.blpop("empty", timeout=60))
     await asyncio.sleep(0.02)
     return lambda: asyncio.gather(task, return_exceptions=True)
 
