@@ -5,8 +5,9 @@ Each assertion is a promise: to change one of these types is to break somebody's
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
-from contextlib import AbstractAsyncContextManager
+import sqlite3
+from collections.abc import AsyncGenerator, Awaitable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import assert_type
 
 from asyncio_connection_pool import (
@@ -14,9 +15,11 @@ from asyncio_connection_pool import (
     ConnectionStrategy,
     PoolClosedError,
     PoolError,
+    PoolObserver,
     PoolOverloadedError,
     PoolStats,
     PoolTimeoutError,
+    events,
 )
 
 
@@ -121,3 +124,42 @@ async def errors_are_caught_by_their_base(pool: ConnectionPool[Thing]) -> None:
         del caught
     except TimeoutError:
         pass
+
+
+class Watching(PoolObserver):
+    """Overrides one hook and one span."""
+
+    def on_acquire(self, event: events.Acquired) -> None:
+        assert_type(event.waited, float)
+
+    def opening_span(self, pool: str) -> None:
+        return None
+
+
+def observers_are_given_as_any_iterable() -> None:
+    assert_type(ConnectionPool(strategy=Whole(), max_size=1, observers=[Watching()]), ConnectionPool[Thing])
+
+
+async def open_thing() -> Thing:
+    return Thing()
+
+
+@asynccontextmanager
+async def thing() -> AsyncGenerator[Thing]:
+    yield Thing()
+
+
+def a_strategy_can_be_made() -> None:
+    made = ConnectionStrategy.from_functions(
+        create=open_thing, is_closed=lambda conn: conn.closed, close=lambda conn: None
+    )
+    assert_type(made, ConnectionStrategy[Thing])
+    assert_type(ConnectionStrategy.from_context_manager(thing), ConnectionStrategy[Thing])
+
+
+async def a_blocking_library_is_called_in_a_thread() -> None:
+    strategy = ConnectionStrategy.from_blocking_functions(
+        create=lambda: sqlite3.connect("shop.db"), close=sqlite3.Connection.close
+    )
+    async with ConnectionPool(strategy=strategy, max_size=1).get_connection() as conn:
+        assert_type(await conn.call(sqlite3.Connection.execute, "SELECT 1"), sqlite3.Cursor)
