@@ -14,8 +14,8 @@ from types import ModuleType
 from .figures import Figure, table
 
 NAMES = ("uncontended", "crowded", "opened", "options", "handover", "cancel", "memory", "fairness", "import_time")
-WITH_SERVERS = ("asyncpg_pool", "redis_pool")
-"""Run only if they are asked for: they need a library, and the wheel of a server."""
+WITH_SERVERS = ("asyncpg_pool", "observers", "redis_pool")
+"""Run only if they are asked for: they need a library, and mostly the wheel of a server."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
