@@ -76,6 +76,7 @@ nox.options.sessions = [
     "tests_uvloop",
     "tests_eager_debug",
     "contrib",
+    "contrib_uvloop",
     "no_extra",
     "coverage",
     "docs",
@@ -187,13 +188,13 @@ def adapters(*, full: bool) -> list[object]:
     ]
 
 
-def test_adapter(session: nox.Session, extra: str, library: str, server: str) -> None:
+def test_adapter(session: nox.Session, extra: str, library: str, server: str, *groups: str, **env: str) -> None:
     """Test one adapter against its real server, with no other extra installed."""
-    install(session, library, *group("tests", *[server] if server else []), extra=extra)
+    install(session, library, *group("tests", *[server] if server else [], *groups), extra=extra)
     files = sorted(ROOT.glob(f"contrib_tests/test_{extra}*.py"))
     if not files:
         session.error(f"contrib_tests has no test_{extra}*.py")
-    pytest(session, "-n", "2", *map(str, files))
+    pytest(session, "-n", "2", *map(str, files), **env)
 
 
 @nox.session(requires=["build"])
@@ -208,6 +209,22 @@ def contrib(session: nox.Session, extra: str, library: str, server: str) -> None
 def contrib_full(session: nox.Session, extra: str, library: str, server: str) -> None:
     """Test each adapter with every version of its library on every interpreter; takes its time."""
     test_adapter(session, extra, library, server)
+
+
+@nox.session(python=MAIN, requires=["build"])
+@nox.parametrize("extra, server", [("asyncpg", "postgres"), ("redis", "valkey")], ids=["asyncpg", "redis"])
+def contrib_uvloop(session: nox.Session, extra: str, server: str) -> None:
+    """Test the adapters that look at a transport under uvloop too, whose transports are its own."""
+    test_adapter(session, extra, extra, server, "uvloop", ACP_TEST_LOOP="uvloop")
+
+
+@nox.session(python=ALL_LIBRARIES_ON, requires=["build"])
+@nox.parametrize("version", next(versions for extra, versions, _ in CONTRIB if extra == "redis"))
+def redis_own_suite(session: nox.Session, version: str) -> None:
+    """Run redis-py's own tests on its own pools and on ours; needs the network, from which they come."""
+    needs = ["packaging", "pip", "pytest-timeout", *group("tests", "valkey")]
+    install(session, f"redis=={version}", *needs, extra="redis")
+    session.run("python", "contrib_tests/redis_own_suite.py", *session.posargs)
 
 
 @nox.session(python=MAIN, requires=["build"])
