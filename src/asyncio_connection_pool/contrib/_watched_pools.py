@@ -58,6 +58,4 @@ class Records(Generic[Record]):
 
     def detach(self, pool: ConnectionPool[Any]) -> None:
         """Watch a pool no more."""
-        record = self._records.get(pool.name)
-        if record is not None:
-            self._pools.remove(pool, record)
+        self._pools.remove(pool, self.of(pool.name))
