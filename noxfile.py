@@ -268,7 +268,7 @@ def demo(session: nox.Session) -> None:
 def examples(session: nox.Session) -> None:
     """Run the examples, each against the real thing."""
     install(session, *group("tests", "valkey", "examples"), extra="redis,prometheus")
-    pytest(session, "contrib_tests/test_examples.py", measured=False)
+    pytest(session, *map(str, sorted(ROOT.glob("contrib_tests/test_examples*.py"))), measured=False)
 
 
 @nox.session(python=MAIN, requires=["build"])

@@ -92,9 +92,12 @@ class Home(Generic[Conn]):
 
     def abort(self) -> None:
         """Cancel the task, once, without waiting for its end."""
-        if not (self.aborted or self.over):
-            self.aborted = self.left = True
-            self._task.cancel()
+        if self.aborted or self.over:
+            return
+        self.aborted = self.left = True
+        self._task.cancel()
+        if not self._departure.done():
+            self._departure.set_result(None)  # for a context that is entered though it was cancelled
 
     async def _ended(self) -> None:
         """Wait for the end of the task; a cancellation is passed on to it, and raised when it has ended (C10)."""

@@ -357,6 +357,15 @@ async def test_a_connection_is_validated_in_its_thread():
     assert [what for what, _ in conn.raw.threads] == ["create", "validate", "close"]
 
 
+async def test_the_threads_end_with_the_pool():
+    """C13."""
+    async with Library().pool(max_size=2) as pool, pool.get_connection() as first, pool.get_connection() as second:
+        threads = [await conn.call(lambda raw: threading.current_thread()) for conn in (first, second)]
+    for thread in threads:
+        await asyncio.to_thread(thread.join, PATIENCE)
+        assert not thread.is_alive()
+
+
 async def test_the_thread_of_a_connection_that_is_forgotten_ends():
     library = Library()
     conn = await library.strategy().create_connection()

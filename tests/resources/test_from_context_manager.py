@@ -225,6 +225,29 @@ async def test_a_context_that_does_not_let_itself_be_cancelled_hides_no_cancella
 
 
 @virtual
+async def test_a_context_that_is_entered_though_it_was_cancelled_is_left_at_once():
+    """C10."""
+
+    @asynccontextmanager
+    async def stubborn():
+        try:
+            await asyncio.sleep(5)
+        except asyncio.CancelledError:
+            await asyncio.sleep(1)
+        yield "conn"
+        left.append("conn")
+
+    left = []
+    strategy = ConnectionStrategy.from_context_manager(stubborn)
+    opening = asyncio.create_task(strategy.create_connection())
+    await settle()
+    opening.cancel()
+    await asyncio.wait([opening])
+    assert opening.cancelled()
+    assert left == ["conn"]
+
+
+@virtual
 async def test_aborting_cancels_the_task_and_waits_for_nothing():
     rooms = Rooms()
     strategy = ConnectionStrategy.from_context_manager(rooms)

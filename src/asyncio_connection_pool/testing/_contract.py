@@ -99,11 +99,10 @@ def _checks(trial: Trial[Any]) -> Iterator[tuple[str, Check]]:
 
 
 async def _open_and_close(trial: Trial[Any]) -> None:
-    conn = await trial.open()
-    require(not trial.is_closed(conn), "C7: connection_is_closed says that a new connection is closed")
-    await trial.close(conn)
-    require(trial.is_closed(conn), "C7: connection_is_closed says that a connection is open which was closed")
-    await trial.close_anyhow(conn)
+    async with trial.connection() as conn:
+        require(not trial.is_closed(conn), "C7: connection_is_closed says that a new connection is closed")
+        await trial.close(conn)
+        require(trial.is_closed(conn), "C7: connection_is_closed says that a connection is open which was closed")
 
 
 async def _reusable(trial: Trial[Any]) -> None:
