@@ -35,9 +35,9 @@ OURS = {
 class Metrics:
     """A provider of meters, and what it was told."""
 
-    def __init__(self):
+    def __init__(self, **options):
         self._reader = InMemoryMetricReader()
-        self.provider = MeterProvider([self._reader])
+        self.provider = MeterProvider([self._reader], **options)
 
     def collect(self):
         """Collect: metrics by name."""

@@ -11,13 +11,14 @@ import weakref
 
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import AggregationTemporality
+from opentelemetry.sdk.metrics.export import AggregationTemporality, ExponentialHistogram
+from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation, View
 
 import pool_load
 from asyncio_connection_pool import ConnectionPool, PoolObserver
 from asyncio_connection_pool.contrib.opentelemetry import OpenTelemetryCounts, OpenTelemetryMetrics
 from asyncio_connection_pool.testing import FakeStrategy, run
-from otel_eyes import CONVENTION, HISTOGRAM, OURS, Metrics, P
+from otel_eyes import CONVENTION, HISTOGRAM, OURS, Metrics, P, Spans
 
 
 def kind(metric):
@@ -99,6 +100,35 @@ def test_the_advised_buckets_are_of_seconds(loaded):
         bounds = next(iter(loaded[0][f"{P}.{name}"][1].values())).explicit_bounds
         assert bounds[0] < 0.001
         assert bounds[-1] == 30
+
+
+def test_a_view_of_the_users_has_precedence_over_the_advice():
+    view = View(instrument_name=f"{P}.*_time", aggregation=ExponentialBucketHistogramAggregation())
+    metrics = Metrics(views=[view])
+
+    async def main():
+        async with build("p", OpenTelemetryMetrics(meter_provider=metrics.provider)) as pool:
+            await borrow(pool)
+            return metrics.collect()
+
+    assert {metric.name for metric in run(main()).values() if isinstance(metric.data, ExponentialHistogram)} == {
+        name for name, (kind, _) in CONVENTION.items() if kind is HISTOGRAM
+    }
+
+
+def test_the_histograms_have_the_span_of_the_caller_as_an_exemplar():
+    metrics, tracer = Metrics(), Spans().tracer
+
+    async def main():
+        async with build("p", OpenTelemetryMetrics(meter_provider=metrics.provider)) as pool:
+            with tracer.start_as_current_span("request") as request:
+                await borrow(pool)
+            return request.get_span_context().span_id, metrics.collect()
+
+    request, told = run(main())
+    for name in ("wait_time", "use_time"):
+        ((exemplar,),) = [point.exemplars for point in told[f"{P}.{name}"].data.data_points]
+        assert exemplar.span_id == request
 
 
 def test_each_state_is_told_while_a_connection_is_in_it():

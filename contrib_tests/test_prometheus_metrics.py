@@ -241,6 +241,7 @@ def test_other_buckets_in_one_registry_are_refused():
     registry = CollectorRegistry()
     PrometheusMetrics(registry=registry, buckets=[1, 2])
     PrometheusMetrics(registry=registry, buckets=(1.0, 2.0))
+    PrometheusCounts(registry=registry)  # has no opinion on them
     PrometheusMetrics(registry=registry, buckets=[3], prefix="others")
     with pytest.raises(ValueError, match=r"other buckets: \(1\.0, 2\.0\), not \(3\.0,\)"):
         PrometheusMetrics(registry=registry, buckets=[3])

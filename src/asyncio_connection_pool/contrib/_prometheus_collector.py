@@ -55,6 +55,9 @@ class PoolRecord:
         self.create = Durations(bounds)
 
 
+BOUNDS: Final = (0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+"""Of buckets, in seconds, unless the user has others."""
+
 HISTOGRAMS: Final = (
     ("wait", "Seconds that served acquisitions have waited for a connection."),
     ("use", "Seconds from getting a connection to giving it back."),
@@ -108,20 +111,21 @@ class PoolCollector(Collector):
 _known: Final[WeakKeyDictionary[CollectorRegistry, dict[str, PoolCollector]]] = WeakKeyDictionary()
 
 
-def find_collector(registry: CollectorRegistry, prefix: str, bounds: tuple[float, ...]) -> PoolCollector:
+def find_collector(registry: CollectorRegistry, prefix: str, bounds: tuple[float, ...] | None) -> PoolCollector:
     """Find the one of a registry that has this prefix, or register it.
 
     Raises:
-        ValueError: It has other buckets, or something else in the registry has its names.
+        ValueError: It has other bounds than these, or something else in the registry has its names.
     """
     collectors = _known.setdefault(registry, {})
     if prefix not in collectors:
-        collector = PoolCollector(prefix, bounds)
+        collector = PoolCollector(prefix, bounds or BOUNDS)
         registry.register(collector)
         collectors[prefix] = collector
-    elif collectors[prefix].bounds != bounds:
+    known = collectors[prefix].bounds
+    if bounds not in {None, known}:
         raise ValueError(
-            f"the registry has metrics named {prefix}_… already, with other buckets: {collectors[prefix].bounds}, "
-            f"not {bounds}; give all observers of a registry the same buckets, or different prefixes"
+            f"the registry has metrics named {prefix}_… already, with other buckets: {known}, not {bounds}; "
+            "give all observers of a registry the same buckets, or different prefixes"
         )
     return collectors[prefix]

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from itertools import pairwise
 from math import inf
-from typing import Any, Final
+from typing import Any
 
 from asyncio_connection_pool import ConnectionPool, PoolObserver, events
 
@@ -21,8 +21,6 @@ except ImportError as _error:
 
 __all__ = ("PrometheusCounts", "PrometheusMetrics")
 
-BUCKETS: Final = (0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-
 
 class PrometheusCounts(PoolObserver):
     """Tell Prometheus how many connections, callers, timeouts and failures there are: not how long things take.
@@ -34,7 +32,8 @@ class PrometheusCounts(PoolObserver):
     Args:
         registry: What is scraped.
         prefix: What the names of metrics begin with.
-        buckets: Upper bounds of the histograms that `PrometheusMetrics` adds, in seconds.
+        buckets: Upper bounds of the histograms that `PrometheusMetrics` adds, in seconds; None: those of the other
+            observers with this registry and prefix, or else 16 from 0.0001 to 30.
 
     Raises:
         TypeError: An argument is of the wrong type.
@@ -47,10 +46,10 @@ class PrometheusCounts(PoolObserver):
         *,
         registry: CollectorRegistry = REGISTRY,
         prefix: str = "asyncio_connection_pool",
-        buckets: Iterable[float] = BUCKETS,
+        buckets: Iterable[float] | None = None,
     ) -> None:
-        collector = find_collector(_checked_registry(registry), _checked_prefix(prefix), _checked_buckets(buckets))
-        self._records = collector.records
+        bounds = None if buckets is None else _checked_buckets(buckets)
+        self._records = find_collector(_checked_registry(registry), _checked_prefix(prefix), bounds).records
 
     def on_attach(self, pool: ConnectionPool[Any]) -> None:
         """Begin to read a pool."""
