@@ -21,9 +21,11 @@ QUIET = {
 os.environ |= QUIET
 
 from datadog import statsd  # noqa: E402 - see above
-from ddtrace.trace import Span, TraceFilter, tracer  # noqa: E402
+from ddtrace.trace import Context, Span, TraceFilter, tracer  # noqa: E402
 
 from servers.dogstatsd import Receiver  # noqa: E402
+
+__all__ = ("QUIET", "Context", "Spans", "dogstatsd", "spans", "statsd", "tracer")
 
 
 @contextmanager

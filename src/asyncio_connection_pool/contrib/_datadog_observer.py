@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
@@ -26,7 +26,8 @@ class DatadogObserver(PoolObserver):
 
     It is for pools that another class or function builds, and that take `observers`; `ConnectionPool` of this
     module brings its own. Gauges that have changed are sent within `flush_interval`, and all of them every
-    60 seconds while the pool is open. They go to ``datadog.statsd``, as it is configured.
+    60 seconds while the pool is open. They go to ``datadog.statsd``, as it is configured. An acquisition that
+    belongs to no trace begins one only if it has to wait.
 
     Args:
         service_name: Prefix of the names of all metrics and spans, and the service of the spans.
@@ -77,10 +78,10 @@ class DatadogObserver(PoolObserver):
 
     # Spans. Each is in the trace of the caller, whatever task it is made in.
 
-    def acquiring_span(self, pool: str) -> AbstractContextManager[object]:  # noqa: ARG002 - it is one pool
-        """Make the span of an acquisition."""
+    def acquiring_span(self, pool: str) -> AbstractContextManager[object] | None:  # noqa: ARG002 - it is one pool
+        """Make the span of an acquisition; where there is no trace, only if it comes to wait."""
         self._changed()
-        return _span(self._acquire, self._service)
+        return _span(self._acquire, self._service) if _is_traced() else None
 
     def waiting_span(self, pool: str) -> AbstractContextManager[object]:  # noqa: ARG002 - it is one pool
         """Make the span of a wait: beside that of an open, not around it, since it may end before."""
@@ -92,11 +93,17 @@ class DatadogObserver(PoolObserver):
 
     @contextmanager
     def _waiting(self) -> Generator[None]:
-        with tracer.start_span(self._wait, child_of=tracer.current_span(), service=self._service):
+        acquiring = nullcontext() if _is_traced() else _span(self._acquire, self._service)
+        with acquiring, tracer.start_span(self._wait, child_of=tracer.current_span(), service=self._service):
             try:
                 yield
             finally:
                 self._changed()
+
+
+def _is_traced() -> bool:
+    """Say whether there is a trace to be part of, of this process or of another."""
+    return tracer.current_span() is not None or tracer.current_trace_context() is not None
 
 
 def _span(name: str, service: str) -> AbstractContextManager[object]:
