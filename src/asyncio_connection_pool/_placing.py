@@ -17,6 +17,7 @@ from asyncio_connection_pool._tasks import cancelled_by_others, failure
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Awaitable, Callable
+    from contextvars import Context
 
     from asyncio_connection_pool._closing import Close, Closing
     from asyncio_connection_pool._holders import Holders
@@ -69,8 +70,8 @@ class Placing(ABC, Generic[Conn]):
         self._sheds_load = ledger.queue_policy is not None
         self._flights: dict[Slot[Conn], asyncio.Task[Any]] = {}
         """What is being opened, reset or validated, and by which task."""
-        self._fills: dict[asyncio.Future[None], None] = {}
-        """Calls of `open()` that wait for `min_size` connections."""
+        self._fills: dict[asyncio.Future[None], Context] = {}
+        """Calls of `open()` that wait for `min_size` connections, each with its context."""
         self.maintenance = Maintenance(loop, ledger, self, recovery, holders)
 
     @abstractmethod

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import math
+from contextvars import Context, copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -83,13 +84,18 @@ class Supply(Placing[Conn]):
                 self._create(),
                 partial(self._opened, slot, timer, self._loop.time()),
                 to="open",
-                context=None if waiter is None else waiter.context.copy(),
+                context=self._context_for(waiter),
             )
         except BaseException:
             self._ledger.free(slot)
             if timer is not None:
                 timer.cancel()
             raise
+
+    def _context_for(self, waiter: Waiter | None) -> Context:
+        """Choose the context of an open: that of who asked for it, else an empty one."""
+        asked: Context | None = next(iter(self._fills.values()), None) if waiter is None else waiter.context
+        return Context() if asked is None else asked.copy()
 
     async def _create(self) -> Conn:
         span = self._observers.span("opening_span")
@@ -200,7 +206,7 @@ class Supply(Placing[Conn]):
             BaseException: What an open failed with.
         """
         fill: asyncio.Future[None] = self._loop.create_future()
-        self._fills[fill] = None
+        self._fills[fill] = copy_context()
         self._ledger.fills = True
         self.maintenance.retry_now()
         try:

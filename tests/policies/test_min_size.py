@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextvars import ContextVar
 
 import pytest
 
@@ -274,3 +275,33 @@ async def test_c12_a_pool_that_is_closed_is_not_filled_any_more():
     assert len(server.connections) == 2
     assert not server.open
     assert not tasks() + timers()
+
+
+request: ContextVar[str] = ContextVar("request", default="nobody")
+
+
+class Remembering(Server):
+    """Remembers on whose behalf it opened."""
+
+    def __init__(self, **scripts):
+        super().__init__(**scripts)
+        self.behalf = []
+
+    async def create_connection(self):
+        self.behalf.append(request.get())
+        return await super().create_connection()
+
+
+@virtual
+async def test_c5_what_is_opened_for_nobody_has_the_context_of_nobody():
+    """Whose exit led to it, did not ask for it: its trace is not to go on in there."""
+    server = Remembering()
+    pool = ConnectionPool(strategy=server, max_size=2, min_size=2)
+    request.set("who opens the pool")
+    await pool.open()
+    request.set("a caller")
+    async with pool.get_connection() as conn:
+        pool.discard(conn)
+    await settle()
+    await pool.close()
+    assert server.behalf == ["who opens the pool"] * 2 + ["nobody"]
