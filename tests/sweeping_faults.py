@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from itertools import count, product
 from typing import Any
 
-from asyncio_connection_pool import PoolClosedError, PoolError, PoolTimeoutError
+from asyncio_connection_pool import PoolClosedError, PoolError, PoolStats, PoolTimeoutError
 from asyncio_connection_pool.testing import NEVER
 from sweeping import DEEP, RUNS, Plan, Run
 from sweeping_fakes import Full, Look, Plain
@@ -27,10 +27,10 @@ from sweeping_fakes import Full, Look, Plain
 FAULTS = ("ok", "error", "slow", "never")
 LOOKS = ("false", "true", "Exception", "BaseException")
 METHODS = {Plain: ("create", "close"), Full: ("create", "close", "reset")}
-"""What can go wrong, by fake; validation joins here once the pool validates."""
+"""What can go wrong, by fake."""
 TIMEOUTS = {"acquire_timeout": 10, "connect_timeout": 3, "close_timeout": 3}
-HORIZON = 100
-"""The second at which whoever is not done never will be."""
+HORIZON = 100.01
+"""The second at which whoever is not done never will be; nothing else happens then."""
 
 
 class Alarm(BaseException):
@@ -79,6 +79,9 @@ def _look(look: str) -> Look:
 class FaultRun(Run):
     """One run of a case."""
 
+    patience = 0
+    """Seconds that the pool may take to recover."""
+
     def __init__(self, case: Case, plan: Plan = (), *, recording: bool = False) -> None:
         super().__init__(case.fake, case.options(), plan, recording)
         self.case = case
@@ -93,14 +96,18 @@ class FaultRun(Run):
         self.server.script(**self.case.script())
         self.loop.call_later(HORIZON - 1, setattr, self.loop, "on_tick", lambda: None)
         self.loop.on_iteration, self.loop.on_tick = self.watch, self.strike
-        for caller in range(3):
-            self.start(self.calling(caller))
+        self.begin()
         await asyncio.sleep(HORIZON)
-        free = self._judge_hangs()
+        self.judge_hangs()
         self._judge_errors()
         self.server.heal()
-        await self._use_at_once(free)
+        await self._use_at_once()
         await self._end()
+
+    def begin(self) -> None:
+        """Start the parties."""
+        for caller in range(3):
+            self.start(self.calling(caller))
 
     async def calling(self, caller: int) -> None:
         for turn in range(2):
@@ -112,8 +119,12 @@ class FaultRun(Run):
                 self.errors.append((caller, turn, error))
             await asyncio.sleep(0.5)
 
-    async def _use_at_once(self, free: int) -> None:
-        """See that so many slots can be used at once, by more callers than opens that never end could be for."""
+    async def _use_at_once(self) -> None:
+        """See that all slots that are not stuck can be used at once, by more callers than stuck supply could be for."""
+        await asyncio.sleep(self.patience)
+        stats = self.pool.stats()
+        supply = stats.opening + stats.validating
+        free = self.free_slots(stats)
         if not free:
             return
         served: list[object] = []
@@ -124,20 +135,24 @@ class FaultRun(Run):
                 served.append(conn)
                 await over.wait()
 
-        users = [self.loop.create_task(use()) for _ in range(free + self.pool.stats().opening)]
-        await asyncio.sleep(1)
+        users = [self.loop.create_task(use()) for _ in range(free + supply)]
+        await asyncio.sleep(1 + self.patience)
         assert len(served) == free, "a slot was lost"
         over.set()
-        await asyncio.wait(users)
+        _, hanging = await asyncio.wait(users, timeout=1 + self.patience)
+        assert len(hanging) <= supply
+        for user in hanging:
+            user.cancel()
+        await asyncio.gather(*users, return_exceptions=True)
+
+    def free_slots(self, stats: PoolStats) -> int:
+        """Count the slots that can be used."""
+        return stats.limit - stats.opening - stats.validating - stats.resetting - stats.closing
 
     # The judgement.
 
-    def _judge_hangs(self) -> int:
-        """See that whoever hangs has a reason to.
-
-        Returns:
-            How many slots are not stuck.
-        """
+    def judge_hangs(self) -> None:
+        """See that whoever hangs has a reason to."""
         stats, stuck = self.pool.stats(), self.server.running
         assert stats.opening == stuck["create"]
         assert stats.resetting == stuck["reset"]
@@ -150,7 +165,6 @@ class FaultRun(Run):
             assert not stats.closing
         assert stats.waiting <= stats.opening or stats.size == stats.limit, "somebody waits for no reason"
         assert hanging - stats.waiting <= (stats.closing if self.case.burst else 0), "an exit hangs for no reason"
-        return stats.limit - stats.opening - stats.resetting - stats.closing
 
     def _judge_errors(self) -> None:
         """See that errors reach whom C6, C7 and C8 say, and nobody else, once."""
@@ -158,19 +172,27 @@ class FaultRun(Run):
             assert party.cancelled() if party in self.cancelled else not party.cancelled(), "C10"
         told = [error for _, _, error in self.errors]
         for method, error in self.server.raised:
-            self._judge_error(method, error, sum(error is other for other in told))
-        ours = [error for error in told if all(error is not other for _, other in self.server.raised)]
-        for error in ours:
-            if isinstance(error, PoolTimeoutError):
-                assert self.case.timeouts
-            else:
-                assert type(error) is PoolError, "C7: closed at birth"
-                assert self.case.always
-                assert self.case.look in {"true", "Exception"}
+            self.judge_error(method, error, sum(error is other for other in told))
+        for error in told:
+            if all(error is not other for _, other in self.server.raised):
+                self.judge_own_error(error)
+        self.judge_first_error()
+
+    def judge_own_error(self, error: BaseException) -> None:
+        """See that the pool had reason to raise an error of its own."""
+        if isinstance(error, PoolTimeoutError):
+            assert self.case.timeouts
+        else:
+            assert type(error) is PoolError, "C7: closed at birth"
+            assert self.case.always
+            assert self.case.look in {"true", "Exception"}
+
+    def judge_first_error(self) -> None:
+        """See that callers are told in their order."""
         if self.case.fault("create") == "error" and not self.plan:
             assert self.errors[0][:2] == (0, 0), "C6: it reaches who has waited longest"
 
-    def _judge_error(self, method: str, error: BaseException, callers: int) -> None:
+    def judge_error(self, method: str, error: BaseException, callers: int) -> None:
         records = self.records_of(error)
         if method in {"create", "look"}:
             assert callers + records == 1, f"{error!r}: {callers} callers and {records} records tell of it"
@@ -202,17 +224,17 @@ def cases(fake: type[Plain], *, always: bool) -> Iterator[Case]:
         yield Case(fake, tuple(faults), look, timeouts, burst, always)
 
 
-def run_case(case: Case) -> int:
+def run_case(case: Case, kind: type[FaultRun] = FaultRun) -> int:
     """Run a case as it is, and with somebody cancelled.
 
     Returns:
         How many runs that took.
     """
-    as_it_is = FaultRun(case, recording=True)
+    as_it_is = kind(case, recording=True)
     as_it_is.run()
     plans = list(_plans(as_it_is))
     for plan in plans:
-        FaultRun(case, plan).run()
+        kind(case, plan).run()
     RUNS["runs of the fault matrix"] += 1 + len(plans)
     return 1 + len(plans)
 

@@ -9,9 +9,9 @@ import pytest
 import loops
 from exploring import deepen, shrink, table
 from exploring_configs import CONFIGS
+from sampling import ONE_IN
 
-TARGET = int(os.environ.get("ACP_EXPLORE_SCHEDULES", "1500" if loops.KIND == "eager-debug" else "20000"))
-"""Debug mode is many times slower, and explores the same pool."""
+TARGET = int(os.environ.get("ACP_EXPLORE_SCHEDULES", 20000 // ONE_IN))
 
 
 def test_no_schedule_of_a_small_pool_breaks_the_contract(capsys):
