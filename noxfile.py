@@ -25,11 +25,13 @@ EXPECTED = ["3.11", "3.12", "3.13"]  # the newer ones are tested where they are 
 CONTRIB = [
     ("aioredis", ["1.3.1"], "valkey"),
     ("asyncpg", ["0.29.*", "0.30.*", "0.31.*", "0.32.*"], "postgres"),
+    ("datadog", ["2.21.*", "3.*", "4.*"], "ddapm"),
     ("opentelemetry", ["1.30.*", "1.45.*"], "otlp"),
     ("prometheus", ["0.20.*", "0.26.*"], ""),
     ("redis", ["4.5.5", "4.6.*", "5.*", "6.*", "7.*", "8.1.*"], "valkey"),
 ]
 LIBRARIES = {
+    "datadog": "ddtrace",
     "opentelemetry": "opentelemetry-sdk",
     "prometheus": "prometheus-client",
 }  # where it is not the extra's name
