@@ -190,13 +190,13 @@ def adapters(*, full: bool) -> list[object]:
     ]
 
 
-def test_adapter(session: nox.Session, extra: str, library: str, server: str, *groups: str, **env: str) -> None:
-    """Test one adapter against its real server, with no other extra installed."""
-    install(session, library, *group("tests", *[server] if server else [], *groups), extra=extra)
+def test_adapter(session: nox.Session, extra: str, library: str, server: str, loop: str = "") -> None:
+    """Test one adapter against its real server, with no other extra installed, on asyncio's loop or another."""
+    install(session, library, *group("tests", *filter(None, [server, loop])), extra=extra)
     files = sorted(ROOT.glob(f"contrib_tests/test_{extra}*.py"))
     if not files:
         session.error(f"contrib_tests has no test_{extra}*.py")
-    pytest(session, "-n", "2", *map(str, files), **env)
+    pytest(session, "-n", "2", *map(str, files), ACP_TEST_LOOP=loop or "asyncio")
 
 
 @nox.session(requires=["build"])
@@ -217,7 +217,7 @@ def contrib_full(session: nox.Session, extra: str, library: str, server: str) ->
 @nox.parametrize("extra, server", [("asyncpg", "postgres"), ("redis", "valkey")], ids=["asyncpg", "redis"])
 def contrib_uvloop(session: nox.Session, extra: str, server: str) -> None:
     """Test the adapters that look at a transport under uvloop too, whose transports are its own."""
-    test_adapter(session, extra, extra, server, "uvloop", ACP_TEST_LOOP="uvloop")
+    test_adapter(session, extra, extra, server, "uvloop")
 
 
 @nox.session(python=ALL_LIBRARIES_ON, requires=["build"])
