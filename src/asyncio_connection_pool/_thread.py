@@ -74,7 +74,8 @@ class ThreadConnection(Generic[Raw]):
             BaseException: What the function raised.
             ConnectionAbortedError: The connection is closed, or was while the call ran.
         """
-        return await self._run(lambda: function(self._box[0], *args, **kwargs))
+        box = self._box  # the thread is not to keep a connection alive that everybody has forgotten
+        return await self._run(lambda: function(box[0], *args, **kwargs))
 
     async def open(self) -> None:
         """Open the connection.
@@ -162,8 +163,9 @@ class ThreadConnection(Generic[Raw]):
     def __del__(self) -> None:
         """Have the thread of a connection that was forgotten end."""
         if not self.closed:
-            warnings.warn(f"{self!r} was not closed", ResourceWarning, source=self, stacklevel=2)
+            message = f"{self!r} was not closed"
             self.abort()
+            warnings.warn(message, ResourceWarning, source=self, stacklevel=2)
 
 
 def _work(jobs: SimpleQueue[Job | None]) -> None:
