@@ -87,6 +87,9 @@ nox.options.sessions = [
 ]
 
 
+GROUPS = PYPROJECT["dependency-groups"]
+
+
 def group(*names: str) -> list[str]:
     """Return the requirements of dependency groups."""
     return list(nox.project.dependency_groups(PYPROJECT, *names))
@@ -190,27 +193,27 @@ def adapters(*, full: bool) -> list[object]:
     ]
 
 
-def test_adapter(session: nox.Session, extra: str, library: str, server: str, loop: str = "") -> None:
+def test_adapter(session: nox.Session, extra: str, library: str, server: str, loop: str) -> None:
     """Test one adapter against its real server, with no other extra installed, on asyncio's loop or another."""
-    install(session, library, *group("tests", *filter(None, [server, loop])), extra=extra)
+    install(session, library, *group("tests", *[name for name in (server, loop) if name in GROUPS]), extra=extra)
     files = sorted(ROOT.glob(f"contrib_tests/test_{extra}*.py"))
     if not files:
         session.error(f"contrib_tests has no test_{extra}*.py")
-    pytest(session, "-n", "2", *map(str, files), ACP_TEST_LOOP=loop or "asyncio")
+    pytest(session, "-n", "2", *map(str, files), ACP_TEST_LOOP=loop)
 
 
 @nox.session(requires=["build"])
 @nox.parametrize("python, extra, library, server", adapters(full=False))
 def contrib(session: nox.Session, extra: str, library: str, server: str) -> None:
     """Test each adapter: every version of its library on one interpreter, the newest on all."""
-    test_adapter(session, extra, library, server)
+    test_adapter(session, extra, library, server, "asyncio")
 
 
 @nox.session(requires=["build"])
 @nox.parametrize("python, extra, library, server", adapters(full=True))
 def contrib_full(session: nox.Session, extra: str, library: str, server: str) -> None:
     """Test each adapter with every version of its library on every interpreter; takes its time."""
-    test_adapter(session, extra, library, server)
+    test_adapter(session, extra, library, server, "asyncio")
 
 
 @nox.session(python=MAIN, requires=["build"])

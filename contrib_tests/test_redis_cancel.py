@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from contextlib import suppress
 
 import pytest
@@ -49,6 +51,28 @@ async def test_a_cancellation_that_the_driver_swallows_is_raised_all_the_same(re
                 await task
             assert strategy.connection_is_closed(client)
     await until(lambda: not redis_server.ids())
+
+
+async def test_an_error_of_sending_is_in_no_cycle_with_the_task_that_has_it(redis_server):
+    class Failing(redis.asyncio.Connection):
+        async def send_packed_command(self, *args, **options):
+            if self._sealed:
+                raise redis.DataError
+            await super().send_packed_command(*args, **options)
+
+    client = await redis_server.strategy(connection_class=Failing).create_connection()
+    session = client.connection_pool.session
+    gc.disable()
+    try:
+        sending = asyncio.create_task(session.send_packed_command([b"PING"]))
+        await asyncio.wait([sending])
+        error = weakref.ref(sending.exception())
+        del sending
+        await asyncio.sleep(0)
+        assert error() is None
+    finally:
+        gc.enable()
+        await session.disconnect()
 
 
 @pytest.mark.parametrize("error", [TimeoutError, asyncio.CancelledError, KeyboardInterrupt])

@@ -159,11 +159,14 @@ class Session(_Driver):
         very step in which the sending ends.
         """
         task = cast("asyncio.Task[Any]", asyncio.current_task())
-        cancellations = task.cancelling()
-        await super().send_packed_command(*args, **options)
-        if task.cancelling() > cancellations:
-            await self.disconnect(nowait=True)
-            raise asyncio.CancelledError
+        try:
+            cancellations = task.cancelling()
+            await super().send_packed_command(*args, **options)
+            if task.cancelling() > cancellations:
+                await self.disconnect(nowait=True)
+                raise asyncio.CancelledError
+        finally:
+            del task  # an error that the task keeps has this frame
 
     async def read_response(self, *args: Any, **options: Any) -> Any:
         """Take note of a reply."""
