@@ -64,10 +64,11 @@ def test_one_more_object_on_the_fast_path_would_be_found():
 
 
 @pytest.mark.parametrize("name", ["queue and hand over", "queue and cancel", "open and close"])
-def test_one_more_step_for_those_who_wait_would_be_found(name):
+def test_more_steps_for_those_who_wait_would_be_found(name):
     class Pool(ConnectionPool):
         def get_connection(self):
-            self.stats()
+            for _ in range(3):
+                self.stats()
             return super().get_connection()
 
     assert complaints(name, work_counting.count(name, Pool))
