@@ -58,7 +58,8 @@ class ConnectionPool(Binding[Conn], LegacyNames):
         queue_policy: What is done about a queue that is too slow: None, nothing; or a
             `CoDel`, which refuses those who have waited too long while waits are long.
         reconnect: What is done while connections can't be opened: False, each failure is
-            raised to a caller; True or a `Reconnect`, callers wait until one can.
+            raised to a caller; True or a `Reconnect`, callers wait until one can. Set
+            `connect_timeout` too: an open that hangs is the one that is tried.
         track_holders: Remember who holds connections, for errors that tell, and for
             finding tasks that wait for themselves. Costs a little at each acquisition.
         leak_threshold: Seconds after which a connection that is still in use is logged,
