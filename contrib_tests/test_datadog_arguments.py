@@ -70,7 +70,7 @@ def test_what_any_pool_refuses_is_refused_by_the_same_words(what):
 async def test_every_argument_of_a_pool_is_taken():
     pool = pool_for(max_size=1, max_waiting=0, acquire_timeout=5, shrink_delay=1, extra_tags=("a:b",))
     assert isinstance(pool, PlainPool)
-    await hold(pool)
+    _people = await hold(pool)
     assert isinstance(await outcome(use(pool)), PoolOverloadedError)
 
 

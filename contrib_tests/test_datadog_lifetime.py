@@ -143,7 +143,7 @@ def test_a_pool_that_moves_to_another_loop_goes_on_there(dogstatsd):
         await use(pool)
 
     async def in_another():
-        await hold(pool)
+        _people = await hold(pool)
         await asyncio.sleep(2)
         arrived = dogstatsd.take()
         assert arrived.gauges["shop.pool.connections_used"] == 1

@@ -37,8 +37,7 @@ def shop(**gauges):
 @virtual
 async def test_every_gauge_says_what_is_true(dogstatsd):
     pool = pool_for(FakeStrategy(create=[0, 0, 100]), max_size=3)
-    await hold(pool, 2)
-    await callers(pool, 1)
+    _people = [*await hold(pool, 2), *await callers(pool, 1)]
     await asyncio.sleep(SOON)
     assert dogstatsd.take().gauges == shop(
         total_connections=3, available_connections=0, waiting=0, connections_used=2, connections_acquiring=1
@@ -48,7 +47,7 @@ async def test_every_gauge_says_what_is_true(dogstatsd):
 @virtual
 async def test_waiting_are_those_for_whom_nothing_is_being_opened(dogstatsd):
     pool = pool_for(FakeStrategy(create=[0, 100]))
-    await callers(pool, 5)
+    _people = await callers(pool, 5)
     await asyncio.sleep(SOON)
     gauges = dogstatsd.take().gauges
     assert gauges["shop.pool.waiting"] == 3
@@ -94,7 +93,7 @@ async def test_what_was_counted_once_is_not_counted_again(dogstatsd):
 @virtual
 async def test_a_gauge_that_does_not_change_is_not_sent_again_before_a_minute_has_passed(dogstatsd):
     pool = pool_for()
-    await hold(pool)
+    _people = await hold(pool)
     await asyncio.sleep(SOON)
     dogstatsd.take()
     await asyncio.sleep(50)
@@ -115,7 +114,7 @@ async def test_only_what_has_changed_is_sent(dogstatsd):
 @virtual
 async def test_every_gauge_is_sent_every_minute_while_the_pool_is_open(dogstatsd):
     pool = pool_for()
-    await hold(pool)
+    _people = await hold(pool)
     await asyncio.sleep(SOON)
     dogstatsd.take()
     await asyncio.sleep(10 * 60)
@@ -229,15 +228,14 @@ async def test_tags_are_sent_with_everything(dogstatsd):
 @virtual
 async def test_without_tags_there_are_none(dogstatsd):
     pool = pool_for()
-    await hold(pool)
+    _people = await hold(pool)
     await asyncio.sleep(SOON)
     assert {tag for metric in dogstatsd.take().metrics for tag in metric.tags} == {"method:new"}
 
 
 @virtual
 async def test_pools_of_one_service_are_told_apart_by_their_names(dogstatsd):
-    for name, holders in (("orders", 1), ("stock", 2)):
-        await hold(pool_for(name=name), holders)
+    _people = [await hold(pool_for(name=name), holders) for name, holders in (("orders", 1), ("stock", 2))]
     await asyncio.sleep(SOON)
     used = {m.tags: m.value for m in dogstatsd.take().metrics if m.name == "shop.pool.connections_used"}
     assert used == {frozenset({"pool:orders"}): 1, frozenset({"pool:stock"}): 2}
@@ -250,7 +248,7 @@ def test_a_pool_without_a_name_has_that_of_its_service():
 @virtual
 async def test_tags_that_do_not_fit_one_datagram_take_more(dogstatsd):
     pool = pool_for(extra_tags=[f"tag:{'x' * 600}"])
-    await hold(pool)
+    _people = await hold(pool)
     await asyncio.sleep(SOON)
     arrived = dogstatsd.take()
     assert len(arrived.datagrams) > 1
@@ -261,7 +259,7 @@ async def test_tags_that_do_not_fit_one_datagram_take_more(dogstatsd):
 async def test_a_sample_rate_of_the_client_falsifies_nothing(dogstatsd):
     datadog_eyes.statsd.default_sample_rate = 0.001
     try:
-        await hold(pool_for())
+        _people = await hold(pool_for())
         await asyncio.sleep(SOON)
         assert len(dogstatsd.take().metrics) == len(GAUGES) + 1
     finally:
@@ -324,7 +322,7 @@ async def test_a_burst_that_does_not_reach_the_limit_does_not_say_so(dogstatsd):
 async def test_an_observer_tells_of_a_pool_that_is_no_subclass(dogstatsd):
     observer = DatadogObserver("shop", extra_tags=["env:prod"], flush_interval=5)
     pool = PlainPool(strategy=FakeStrategy(), max_size=2, name="shop", observers=[observer])
-    await hold(pool)
+    _people = await hold(pool)
     await asyncio.sleep(4)
     assert dogstatsd.take().datagrams == []
     await asyncio.sleep(2)
@@ -339,8 +337,7 @@ async def test_an_observer_is_for_one_pool(dogstatsd, caplog):
     first = PlainPool(strategy=FakeStrategy(), max_size=2, name="first", observers=[observer])
     second = PlainPool(strategy=FakeStrategy(), max_size=2, name="second", observers=[observer])
     assert "a DatadogObserver is for one pool: build another one for 'second'" in caplog.text
-    await hold(first, 1)
-    await hold(second, 2)
+    _people = [*await hold(first, 1), *await hold(second, 2)]
     await asyncio.sleep(SOON)
     arrived = dogstatsd.take()
     assert arrived.gauges["shop.pool.connections_used"] == 1

@@ -188,7 +188,7 @@ async def test_an_open_that_fails_is_an_error_of_all_three_spans(spans):
 @virtual
 async def test_a_timeout_is_an_error_of_the_wait(spans):
     pool = pool_for()
-    await hold(pool)
+    _people = await hold(pool)
     spans.ended.clear()
     assert isinstance(await outcome(use(pool, timeout=5)), PoolTimeoutError)
     kind = f"{PoolTimeoutError.__module__}.PoolTimeoutError"
@@ -209,7 +209,7 @@ async def test_a_cancellation_is_an_error_of_the_wait_and_not_of_the_open(spans)
 @virtual
 async def test_a_refusal_is_an_error_of_the_acquisition(spans):
     pool = pool_for(max_waiting=0)
-    await hold(pool)
+    _people = await hold(pool)
     spans.ended.clear()
     assert isinstance(await outcome(use(pool)), PoolOverloadedError)
     assert spans.one(ACQUIRE).error
