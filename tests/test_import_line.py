@@ -21,7 +21,7 @@ LINE = [
     {"_strategy", "_observe", "events"},
     {"_journal"},
     {"_options", "_questions", "_tasks", "_fork", "_compat"},
-    {"_function_strategy", "_thread"},
+    {"_function_strategy", "threads"},
     {"_context_strategy", "_thread_strategy"},
     {"_closing", "_maintenance"},
     {"_placing"},

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
-    from asyncio_connection_pool._thread import ThreadConnection
+    from asyncio_connection_pool.threads import ThreadConnection
 
 Conn = TypeVar("Conn")
 T = TypeVar("T")

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from asyncio_connection_pool._function_strategy import function, methods
 from asyncio_connection_pool._options import seconds
 from asyncio_connection_pool._strategy import ConnectionStrategy
-from asyncio_connection_pool._thread import ThreadConnection
+from asyncio_connection_pool.threads import ThreadConnection
 
 Raw = TypeVar("Raw")
 log = logging.getLogger("asyncio_connection_pool")

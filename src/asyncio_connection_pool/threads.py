@@ -1,4 +1,7 @@
-"""A thread that serves one connection of a library that blocks."""
+"""A thread that serves one connection of a library that blocks.
+
+`ThreadConnection` is what a pool of `ConnectionStrategy.from_blocking_functions` hands out.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,8 @@ from functools import partial
 from queue import SimpleQueue
 from threading import Thread
 from typing import Any, Concatenate, Final, Generic, ParamSpec, TypeVar
+
+__all__ = ("ThreadConnection",)
 
 Raw = TypeVar("Raw")
 T = TypeVar("T")
