@@ -169,6 +169,42 @@ async def test_without_a_reset_a_session_is_kept_but_for_what_is_broken_off(driv
         await until_seen(driver, 0)
 
 
+SLEEPING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+
+
+async def copy_out(conn):
+    await conn.copy_from_query("SELECT pg_sleep(60)", output=asyncio.Event().set)
+
+
+async def run_prepared(conn):
+    await (await conn.prepare("SELECT pg_sleep(60)")).fetch()
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        lambda conn: conn.fetch("SELECT pg_sleep(60)"),
+        lambda conn: conn.execute("SELECT pg_sleep(60)"),
+        copy_out,
+        run_prepared,
+    ],
+    ids=["fetch", "execute", "copy", "prepared"],
+)
+async def test_without_a_reset_a_connection_in_the_middle_of_something_is_closed(driver, operation):
+    """C9: as an error of whoever comes next it would be there for as long as that takes."""
+    async with ConnectionPool(strategy=driver.strategy(reset=False), max_size=1) as pool:
+        async with pool.get_connection() as conn:
+            forgotten = asyncio.create_task(operation(conn))
+            await until(
+                lambda: driver.ask.fetchval("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'")
+            )
+        assert await use(pool, "SELECT 1")
+        assert pool.stats().closed["dirty"] == 1
+        await asyncio.wait([forgotten])
+        assert forgotten.exception()
+    await until_seen(driver, 0)
+
+
 async def test_a_reset_that_fails_costs_the_connection_and_not_the_slot(driver):
     async with ConnectionPool(strategy=driver.strategy(), max_size=1) as pool:
         for n in range(3):

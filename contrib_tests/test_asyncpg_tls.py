@@ -14,12 +14,14 @@ from servers import postgres
 from strategy_contract import StrategyContract
 from tls_front import tls_front, trusting
 
+MAY_I = bytes([0, 0, 0, 8, 4, 210, 22, 47])  # the SSLRequest of PostgreSQL's protocol
+
 
 class TlsDriver(AsyncpgDriver):
     """A driver that reaches its server through TLS, and asks it without."""
 
     def __init__(self, server, ask, front):
-        super().__init__(server.dsn, ask, host="localhost", port=front, ssl=trusting(), direct_tls=True)
+        super().__init__(server.dsn, ask, host="localhost", port=front, ssl=trusting())
         self.refused = {
             "no trust": (lambda: self.strategy(ssl=ssl.create_default_context()), ssl.SSLCertVerificationError),
             "wrong database": (lambda: self.strategy(database="nowhere"), asyncpg.InvalidCatalogNameError),
@@ -35,7 +37,7 @@ def server():
 @pytest.fixture
 async def driver(server):
     ask = await asyncpg.connect(server.dsn)
-    async with tls_front(server.port) as front:
+    async with tls_front(server.port, asks=MAY_I) as front:
         yield TlsDriver(server, ask, front)
     await ask.close()
 

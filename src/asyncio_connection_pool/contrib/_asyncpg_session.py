@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from asyncio import CancelledError
 from contextlib import suppress
 from functools import cache
@@ -68,6 +69,13 @@ class Session(_Driver):
             await self.execute(self.get_reset_query())
         if self.is_in_transaction():  # by a BEGIN that was cancelled, and came to its end only now
             await self.reset()
+
+    def is_busy(self) -> bool:
+        """Say whether an operation is under way, or a cancellation.
+
+        The future of either is kept where only asyncpg's compiled code looks, and the garbage collector.
+        """
+        return any(asyncio.isfuture(held) and not held.done() for held in gc.get_referents(self._protocol))
 
     def cancel_again(self) -> bool:
         """Send another request to cancel the query that asyncpg has cancelled, if that has not ended yet."""

@@ -92,7 +92,8 @@ class PostgresConnectionStrategy(ConnectionStrategy[Any]):
         """Say whether the reset can be left to see to it, or, without one, whether nothing is under way."""
         if self._resets:
             return not conn.is_closed()
-        return super().connection_is_reusable(conn, exc) and not (conn.is_closed() or conn.is_in_transaction())
+        broken_off = conn.is_closed() or conn.is_in_transaction() or conn.is_busy()
+        return super().connection_is_reusable(conn, exc) and not broken_off
 
     async def reset_connection(self, conn: Any) -> None:
         """Roll back what is open, and bring the session back to what it was at first, or terminate it."""
