@@ -77,7 +77,8 @@ class Caller:
         if timeout is not None:
             self.deadline = world.loop.time() + timeout
         idle = world.pool._ledger.idle
-        self.sure = bool(idle) and not any(slot.conn.answer for slot in idle)
+        looked_at = world.pool._ledger.policies.looks_at_entry
+        self.sure = bool(idle) and not looked_at and not any(slot.conn.answer for slot in idle)
         return world.pool.get_connection() if self.patient else world.pool.get_connection(timeout=0)
 
     def _served(self) -> None:
@@ -126,7 +127,8 @@ class Caller:
             conn.rested = world.next_number()
         if isinstance(self.body_error, SPOILING):
             conn.spoilt = "its body was broken off"
-        self.must_not_wait = bool(conn.spoilt or world.pool.closed or world.config.shrink_delay)
+        config = world.config  # with policies there is no surplus, or it may idle
+        self.must_not_wait = bool(conn.spoilt or world.pool.closed or config.shrink_delay or config.policies)
 
     def _end(self, error: BaseException | None) -> None:
         self.error = error
@@ -158,6 +160,8 @@ class Caller:
         if isinstance(error, PoolClosedError):
             return world.pool.closed
         if isinstance(error, PoolOverloadedError):
+            if "queue_policy" in world.config.policies:
+                return True
             queue = sum(caller.phase == ENTERING for caller in world.callers if caller is not self)
             return world.config.max_waiting is not None and queue >= world.config.max_waiting and not self.sure
         if type(error) is PoolError:
@@ -209,3 +213,32 @@ class Closer:
             world.blame("C10: the cancellation of close() was swallowed")
         if self.timeout is None and (world.pool._ledger.slots or world.strategy.creates or world.strategy.resets):
             world.blame("C12: close() returned while connections were open")
+
+
+class Opener:
+    """A task that opens the pool up to `min_size`."""
+
+    def __init__(self, world) -> None:
+        self.world = world
+        self.task = world.loop.spawn(self._run())
+
+    async def _run(self) -> None:
+        world = self.world
+        try:
+            await world.pool.open()
+        except PoolClosedError:
+            if not world.pool.closed:
+                world.blame("C12: open() was refused by a pool that is not closed")
+        except PoolError as error:
+            if world.config.connect_timeout is None or not isinstance(error, PoolTimeoutError):
+                self._judge_stillbirth(error)
+        except BaseException as error:
+            if not any(error is other for other in world.strategy.raised + world.strategy.excused):
+                world.blame(f"C6: open() raised an error that is not its own: {error!r}")
+            self.world.told.append(error)
+
+    def _judge_stillbirth(self, error: PoolError) -> None:
+        world = self.world
+        least = 1 if world.config.reconnects else 16
+        if sum(conn.answer is True for conn in world.strategy.conns) < least:
+            world.blame(f"C7: open() raised {error!r}")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from asyncio_connection_pool import CoDel, Reconnect
 from exploring_world import Config
 
 BASIC = "start create_done create_fails body_ends cancel"
@@ -145,6 +146,44 @@ _SMALL = (
         callers=4,
         ticks=2,
     ),
+    Config(
+        "kept, and growing old",
+        f"{BASIC} open close_done fire evict",
+        "open 0; create_done 0; start 0",
+        max_size=2,
+        burst_limit=3,
+        shrink_delay=1,
+        policies={"min_size": 1, "max_lifetime": 4, "max_idle": 3, "burst_delay": 1},
+        callers=4,
+        ticks=2,
+    ),
+    Config(
+        "worn and validated",
+        "start create_done body_ends cancel second validate_done validate_fails cut close_done kill",
+        f"{FULL}; body_ends 0; body_ends 1; second 0; second 0",
+        max_size=2,
+        policies={"validate_after": 1, "max_uses": 2},
+        callers=5,
+        ticks=2,
+        aborts=True,
+    ),
+    Config(
+        "an outage",
+        f"{BASIC} create_stillborn fire open",
+        "start 0; start 0; create_fails 0",
+        max_size=3,
+        policies={"min_size": 1, "reconnect": Reconnect(first=1, longest=4), "track_holders": True},
+        callers=4,
+        ticks=2,
+    ),
+    Config(
+        "an overload",
+        "start body_ends cancel second discard create_done close_done",
+        "start 0; create_done 0; start 0; start 0; second 0; second 0",
+        policies={"queue_policy": CoDel(target=0.5, interval=1), "leak_threshold": 2},
+        callers=5,
+        ticks=2,
+    ),
 )
 
 EVERYTHING = (
@@ -152,6 +191,19 @@ EVERYTHING = (
     "body_ends body_raises body_times_out discard cancel kill fire cut cut_raises cut_aborts resize "
     "close close_within cancel_close"
 )
+OVER_TIME = "open evict second second validate_done validate_fails"
+EVERY_POLICY = {
+    "min_size": 1,
+    "max_lifetime": 9,
+    "max_uses": 3,
+    "max_idle": 4,
+    "validate_after": 1,
+    "burst_delay": 1,
+    "reconnect": Reconnect(first=1, longest=2),
+    "queue_policy": CoDel(target=2, interval=3),
+    "track_holders": True,
+    "leak_threshold": 5,
+}
 _LARGE = (
     Config(
         "everything",
@@ -178,6 +230,31 @@ _LARGE = (
         close_timeout=3,
         stubborn=True,
         max_waiting=3,
+        aborts=True,
+    ),
+    Config(
+        "every policy",
+        f"{EVERYTHING} {OVER_TIME} reset_done reset_fails",
+        max_size=2,
+        burst_limit=4,
+        sizes=(1, 2, 3, 4),
+        shrink_delay=2,
+        policies=EVERY_POLICY,
+        resets=True,
+        aborts=True,
+    ),
+    Config(
+        "every policy and every timeout",
+        f"{EVERYTHING} {OVER_TIME}",
+        max_size=2,
+        burst_limit=3,
+        sizes=(1, 2, 3),
+        acquire_timeout=12,
+        connect_timeout=5,
+        close_timeout=3,
+        shrink_delay=1,
+        max_connecting=2,
+        policies=EVERY_POLICY,
         aborts=True,
     ),
 )

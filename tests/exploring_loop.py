@@ -82,6 +82,11 @@ class SteppedLoop(asyncio.BaseEventLoop):
         self.now = min(timer._when for timer in self._scheduled if not timer._cancelled)
         self._collect()
 
+    def pass_second(self) -> None:
+        """Let a second pass, or less where a timer is due before."""
+        self.now = min([self.now + 1, *(timer._when for timer in self._scheduled if not timer._cancelled)])
+        self._collect()
+
     def _collect(self) -> None:
         """Make ready what is due by now, and forget what was cancelled before that."""
         scheduled = self._scheduled

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -14,6 +15,7 @@ from asyncio_connection_pool._limits import Limits
 from asyncio_connection_pool._maintenance import Maintenance
 from asyncio_connection_pool._questions import Questions
 from asyncio_connection_pool._queue import WaitQueue
+from asyncio_connection_pool._retirement import Retirement
 from asyncio_connection_pool._slot import Slots
 from asyncio_connection_pool._supply import Supply
 from asyncio_connection_pool._tasks import PoolTasks
@@ -190,3 +192,26 @@ def a_served_caller_leaves_its_timer(old):
 @mutant("after its time", "timeouts", Supply, "_break_off")
 def connect_timeout_is_forgotten(old):
     return lambda self, slot: None
+
+
+@mutant("C9", "kept, and growing old", Retirement, "retire")
+def what_is_evicted_idles_on(old):
+    return lambda self, slot: False
+
+
+@mutant("C9", "worn and validated", Retirement, "doom")
+def what_fails_its_validation_is_handed_out(old):
+    return lambda self, slot, reason: None
+
+
+@mutant("nobody looks at", "an outage", Maintenance, "_retry")
+def an_outage_is_never_over(old):
+    def _retry(self):
+        self._retry_at = math.inf
+
+    return _retry
+
+
+@mutant("C10", "an overload", Supply, "_refuse_late")
+def who_waits_for_too_long_is_forgotten(old):
+    return lambda self: self._ledger.refused.clear()

@@ -63,7 +63,7 @@ class Op:
 
 
 class Gated(ConnectionStrategy):
-    """Opens, closes and resets connections that end as the world says."""
+    """Opens, closes, resets and validates connections; all of it ends as the world says."""
 
     def __init__(self, world) -> None:
         self.world = world
@@ -74,6 +74,7 @@ class Gated(ConnectionStrategy):
         self.creates: list[Op] = []
         self.closes: list[Op] = []
         self.resets: list[Op] = []
+        self.validates: list[Op] = []
         self.raised: list[BaseException] = []
         """Errors that have to reach a caller or the log."""
         self.excused: list[BaseException] = []
@@ -158,30 +159,24 @@ class Resets:
         conn.clean = True
 
 
+class Validates:
+    async def validate_connection(self, conn: Conn) -> None:
+        outcome = await self._play(self.validates, conn)
+        if outcome == "fails":
+            conn.spoilt = "its validation failed"
+            raise UnluckyError("validate")
+        if conn.clean:
+            conn.rested = self.world.next_number()
+
+
 class Aborts:
     def abort_connection(self, conn: Conn) -> None:
         conn.aborted = True
         self.bury(conn)
 
 
-class GatedResets(Resets, Gated):
-    pass
-
-
-class GatedAborts(Aborts, Gated):
-    pass
-
-
-class GatedFull(Resets, Aborts, Gated):
-    pass
-
-
-def gated(world, *, resets: bool, aborts: bool) -> Gated:
+def gated(world, *, resets: bool, validates: bool, aborts: bool) -> Gated:
     """Make the strategy that has just these optional methods."""
-    kind = {
-        (False, False): Gated,
-        (True, False): GatedResets,
-        (False, True): GatedAborts,
-        (True, True): GatedFull,
-    }
-    return kind[resets, aborts](world)
+    chosen = {Resets: resets, Validates: validates, Aborts: aborts}
+    bases = [kind for kind, wanted in chosen.items() if wanted]
+    return type("Gated", (*bases, Gated), {})(world)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from exploring_callers import ENDED, INSIDE, Caller, Closer
+from exploring_callers import ENDED, INSIDE, Caller, Closer, Opener
 from exploring_strategy import Fatal, UnluckyError
 
 
@@ -106,6 +106,17 @@ def _resize(world, which):
     world.pool.max_size = which
 
 
+def _evict(world, _):
+    for slot in world.pool._ledger.slots:
+        if hasattr(slot, "conn") and not slot.handed and not slot.conn.spoilt:
+            slot.conn.spoilt = "it was evicted"
+    world.pool.evict()
+
+
+def _can_open(world):
+    return [0] if len(world.openers) < 2 and not world.pool.closed else []
+
+
 class Verbs:
     """All kinds of events."""
 
@@ -119,6 +130,8 @@ class Verbs:
     close_fails = _end("closes", "fails")
     reset_done = _end("resets", "done")
     reset_fails = _end("resets", "fails")
+    validate_done = _end("validates", "done")
+    validate_fails = _end("validates", "fails")
     body_ends = _body(None)
     body_raises = _body(ValueError)
     body_times_out = _body(TimeoutError)
@@ -126,6 +139,9 @@ class Verbs:
     cancel = Verb(_can_cancel, lambda world, which: world.callers[which].cancel())
     kill = Verb(_can_kill, _kill)
     fire = Verb(lambda world: [0] if world.loop.timers else [], lambda world, _: world.loop.fire())
+    second = Verb(lambda world: [0], lambda world, _: world.loop.pass_second())
+    evict = Verb(lambda world: [] if world.pool.closed else [0], _evict)
+    open = Verb(_can_open, lambda world, _: world.openers.append(Opener(world)))
     cut = _cut(answer=True)
     cut_raises = _cut(answer=UnluckyError)
     cut_aborts = _cut(answer=Fatal)

@@ -7,14 +7,19 @@ lets everything come to its end. Whatever breaks the contract is collected in `b
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from asyncio_connection_pool import ConnectionPool
-from exploring_callers import INSIDE, Caller, Closer
+from exploring_callers import INSIDE, Caller, Closer, Opener
 from exploring_oracle import check_at_rest, check_capacity, check_closed, check_quiet, check_step
 from exploring_strategy import Op, gated
 from exploring_verbs import Verbs
 
+LONG = 15
+"""Seconds after which whatever has to end has ended, though a pool may go on replacing what grows old."""
 ENDLESS = 200
 """More ticks than anything finite here takes."""
 
@@ -39,6 +44,8 @@ class Config:
     connect_timeout: float | None = None
     close_timeout: float | None = None
     shrink_delay: float = 0
+    policies: Mapping[str, Any] = field(default_factory=dict)
+    """Other options of the pool."""
     resets: bool = False
     aborts: bool = False
     stubborn: bool = False
@@ -56,7 +63,16 @@ class Config:
             connect_timeout=self.connect_timeout,
             close_timeout=self.close_timeout,
             shrink_delay=self.shrink_delay,
+            **self.policies,
         )
+
+    @property
+    def validates(self) -> bool:
+        return "validate_after" in self.policies
+
+    @property
+    def reconnects(self) -> bool:
+        return "reconnect" in self.policies
 
 
 class World:
@@ -69,12 +85,16 @@ class World:
         laboratory.on_log = self.log
         self.logged: list[BaseException] = []
         self.blamed: list[str] = []
-        self.strategy = gated(self, resets=config.resets, aborts=config.aborts)
+        self.strategy = gated(self, resets=config.resets, validates=config.validates, aborts=config.aborts)
+        random.seed(0)  # a schedule ends in the same way each time
         self.pool = config.pool(self.strategy)
         self.callers: list[Caller] = []
         self.closers: list[Closer] = []
+        self.openers: list[Opener] = []
         self.killed: list[asyncio.Task] = []
         self.delivered: list[BaseException] = []
+        self.told: list[BaseException] = []
+        """What those were told that open the pool, who are told all alike."""
         self.ceiling = self.pool.stats().limit
         self._number = 0
         self._verbs = [getattr(Verbs, verb.replace("-", "_")) for verb in config.verbs.split()]
@@ -97,6 +117,7 @@ class World:
         """A call of the strategy was cancelled: somebody must have meant that."""
         config = self.config
         timeout = {"creates": config.connect_timeout, "closes": config.close_timeout, "resets": None}
+        timeout["validates"] = config.connect_timeout
         kind = next(kind for kind in timeout if getattr(self.strategy, kind) is ops)
         if not (op.task in self.killed or self.pool.closed or (timeout[kind] or 9) <= self.loop.time()):
             self.blame(f"C5: one of the {kind} was cancelled by the pool")
@@ -113,7 +134,8 @@ class World:
         self.logged.append(error)
         due = any(error is other for other in self.strategy.raised)
         missed = any(error is caller.missed for caller in self.callers)
-        if due and not missed and any(caller.waits for caller in self.callers):
+        patient = self.config.reconnects
+        if due and not missed and not patient and any(caller.waits for caller in self.callers):
             self.blame(f"C6: {error!r} was logged while somebody waited")
 
     def is_closing(self, conn) -> bool:
@@ -160,13 +182,16 @@ class World:
 
     def abandon(self) -> None:
         """Leave nothing behind in the loop, after something went wrong."""
-        tasks = [user.task for user in (*self.callers, *self.closers)]
+        self.closers.append(Closer(self, 0))
+        tasks = [user.task for user in (*self.callers, *self.closers, *self.openers)]
+        self.settle(ENDLESS)
         for _ in range(3):
             for task in (*tasks, *self.loop.running):
                 task.cancel()
             self.settle(ENDLESS)
 
     def _finish(self, *, check: bool = True) -> None:
+        self._latest = self.loop.now + LONG
         for _ in range(ENDLESS):
             self.settle()
             if check:
@@ -179,7 +204,8 @@ class World:
 
     def _end_calls(self) -> bool:
         strategy = self.strategy
-        calls = [op for op in (*strategy.creates, *strategy.closes, *strategy.resets) if not op.told]
+        running = (*strategy.creates, *strategy.closes, *strategy.resets, *strategy.validates)
+        calls = [op for op in running if not op.told]
         for op in calls:
             op.tell("done")
         return bool(calls)
@@ -191,7 +217,7 @@ class World:
         return bool(inside)
 
     def _end_waits(self) -> bool:
-        if not self.loop.timers:
+        if not self.loop.timers or self.loop.now > self._latest:
             return False
         self.loop.fire()
         return True
@@ -202,8 +228,9 @@ class World:
             conn.answer = bool(conn.answer)
         crowd = [Caller(self, len(self.callers) + i, patient=True) for i in range(self.pool.stats().limit)]
         self.callers += crowd
+        self._latest = self.loop.now + LONG
         self.settle()
-        while any(caller.phase != INSIDE for caller in crowd) and self._end_calls():
+        while any(caller.phase != INSIDE for caller in crowd) and (self._end_calls() or self._end_waits()):
             self.settle()
         check_capacity(self, crowd)
         self._finish(check=False)
