@@ -112,6 +112,15 @@ def pytest(session: nox.Session, *arguments: str, measured: bool = True, **env: 
     session.run(*command, *arguments, *session.posargs, env=env)
 
 
+def pytest_beside(session: nox.Session, **env: str) -> None:
+    """Test the core beside the run that is measured, which takes all of what is sampled here.
+
+    What is swept and explored is sampled, another part in each session; and the tests that show that the tests would
+    find a broken pool need no second interpreter.
+    """
+    pytest(session, "-m", "not tests_of_tests", measured=False, ACP_SAMPLE="8", **env)
+
+
 @nox.session(python=False)
 def interpreters(session: nox.Session) -> None:
     """Say which interpreters the tests run on, and which are missing."""
@@ -157,21 +166,24 @@ def typing(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Test the core on every interpreter that is found; on one of them, measure what the tests reach."""
     install(session, *group("tests"))
-    pytest(session, measured=session.python == MAIN)
+    if session.python == MAIN:
+        pytest(session, "-n", "2")
+    else:
+        pytest_beside(session)
 
 
 @nox.session(python=MAIN, requires=["build"])
 def tests_uvloop(session: nox.Session) -> None:
     """Test the core under uvloop."""
     install(session, *group("tests", "uvloop"))
-    pytest(session, measured=False, ACP_TEST_LOOP="uvloop")
+    pytest_beside(session, ACP_TEST_LOOP="uvloop")
 
 
 @nox.session(python=MAIN, requires=["build"])
 def tests_eager_debug(session: nox.Session) -> None:
     """Test the core with eager tasks and asyncio's debug mode."""
     install(session, *group("tests"))
-    pytest(session, measured=False, ACP_TEST_LOOP="eager-debug", PYTHONASYNCIODEBUG="1")
+    pytest_beside(session, ACP_TEST_LOOP="eager-debug", PYTHONASYNCIODEBUG="1")
 
 
 def adapters(*, full: bool) -> list[object]:

@@ -10,6 +10,8 @@ from exploring_configs import CONFIGS, LONG
 from exploring_loop import Laboratory
 from exploring_world import Config
 
+pytestmark = pytest.mark.tests_of_tests
+
 BURST = CONFIGS["burst, from nothing"]
 TEXT = "start 0; start 0 +0; create_done 1 +2; cancel 0; create_fails 0; body_ends 1 +1"
 

@@ -8,6 +8,8 @@ from exploring import explore, replay, shrink
 from exploring_configs import CONFIGS
 from exploring_mutants import MUTANTS
 
+pytestmark = pytest.mark.tests_of_tests
+
 BUDGET = 5_000
 """Schedules within which each has to be found."""
 

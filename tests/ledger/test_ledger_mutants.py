@@ -8,6 +8,8 @@ from ledger_events import walk
 from ledger_machine import OVERLOADS, Life, about
 from ledger_mutants import BY_MODULE, MUTANTS, SWEEP_SOON, OutdatedMutantError, load
 
+pytestmark = pytest.mark.tests_of_tests
+
 WALKS = 4000
 """The same in each run; nearly all mutants are found in the first hundred, and the last before the thousandth."""
 STEPS = 40
