@@ -69,6 +69,14 @@ IN_LEDGER = {
         "if slot.doom or self.held > self.limit:",
         "if slot.doom:",
     ),
+    "what is above a lowered limit is handed straight on": (
+        "if slot.doom or self.held > self.limit or",
+        "if slot.doom or",
+    ),
+    "a connection that was handed straight on is in nobody's hands": (
+        "        slot.handed = True\n        self.handed += 1\n        return waiter",
+        "        return waiter",
+    ),
     "what is at the limit is closed": (
         "if slot.doom or self.held > self.limit:",
         "if slot.doom or self.held >= self.limit:",
@@ -111,8 +119,8 @@ IN_LEDGER = {
         "        if slot.doom",
     ),
     "a connection stays fresh in the hands of a caller": (
-        "fresh=slot.fresh)\n        slot.fresh = False\n",
-        "fresh=slot.fresh)\n",
+        "slot.fresh)\n        slot.fresh = False\n",
+        "slot.fresh)\n",
     ),
     "a connection stays fresh on the stack": (
         "slot.fresh = False\n        self.idle.append(slot)",
@@ -566,8 +574,8 @@ IN_CODEL = {
 
 IN_QUEUE = {
     "the caller that came last is served first": (
-        "self._entries.popleft()",
-        "self._entries.pop()",
+        "entries.popleft()",
+        "entries.pop()",
     ),
     "a caller jumps the queue": (
         "self._entries.append(waiter)",
@@ -586,8 +594,8 @@ IN_QUEUE = {
         "                if",
     ),
     "who left counts as waiting": (
-        "        self.length -= 1\n        self._sweep()",
-        "        self._sweep()",
+        "        self.length -= 1\n        if len",
+        "        if len",
     ),
     "a caller leaves twice": (
         "        if not waiter.queued:\n            return False\n",
@@ -602,8 +610,8 @@ IN_QUEUE = {
         "> 20 * self.length + 20 * SWEEP_AT",
     ),
     "who left is swept out by a leave only": (
-        "                    self._sweep()\n                    return waiter",
-        "                    return waiter",
+        "if len(entries) - SWEEP_AT > 2 * self.length:",
+        "if False:",
     ),
     "who waits is swept out": (
         "for waiter in self._entries if waiter.queued])",
@@ -622,11 +630,11 @@ IN_QUEUE = {
         "return None",
     ),
     "who is served is remembered as one to open for": (
-        "                self._uncovered.popleft()\n",
+        "                uncovered.popleft()\n",
         "                pass\n",
     ),
     "who left is remembered as one to open for": (
-        "            self._uncovered = deque([waiter for waiter in self._uncovered if waiter.queued])\n",
+        "        self._uncovered = deque([waiter for waiter in self._uncovered if waiter.queued])\n",
         "",
     ),
     "an open is on behalf of a caller that was cancelled": (

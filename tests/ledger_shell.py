@@ -161,7 +161,7 @@ class Shell:
         if self.desk._careful:
             self.look_at_age(link)
         times = [self.now] if self.model.queue_policy else []
-        placed = self.ledger.place(link.slot, *times)
+        placed = self.hand_over(link) or self.ledger.place(link.slot, *times)
         expected, late = self.model.place(link, self.now)
         assert placed == (expected.waiter if isinstance(expected, Caller) else expected)
         assert self.ledger.refused == [caller.waiter for caller in late]
@@ -175,6 +175,13 @@ class Shell:
             self.served.append(expected)
         elif expected is None:
             self.date(link)
+
+    def hand_over(self, link):
+        """Take the short way to the first in line, where a pool takes it."""
+        returned = link.place == "in use" and not (link.doom or link.slot.handed)
+        if returned and self.model.plain and self.model.line and not (self.desk._careful or self.model.queue_policy):
+            return self.ledger.hand_over(link.slot)
+        return None
 
     def date(self, link):
         """Have a connection that has just become idle be so from now on, if that matters."""

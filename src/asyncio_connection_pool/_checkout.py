@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from asyncio import BaseEventLoop
 from contextvars import copy_context
+from time import monotonic
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from asyncio_connection_pool import _errors
 from asyncio_connection_pool._options import DEFAULT, Unset
-from asyncio_connection_pool._queue import Waiter
+from asyncio_connection_pool._queue import Waiter, WatchedWaiter
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Awaitable
 
-    from asyncio_connection_pool._closing import Closing
+    from asyncio_connection_pool._closing import Close, Closing
     from asyncio_connection_pool._errors import PoolError, PoolTimeoutError, Stage
     from asyncio_connection_pool._holders import Holders
     from asyncio_connection_pool._ledger import Ledger, Refusal
@@ -56,6 +58,9 @@ class Checkout(Generic[Conn]):
         self._looked_at = -SAME_MOMENT
         self._ages = ""
         self._timeout = timeout
+        self._plain = holders is None and supply.plain
+        self._clock = monotonic if type(loop).time is BaseEventLoop.time else loop.time
+        self._make_waiter = Waiter if holders is None else WatchedWaiter
 
     def take(self) -> Slot[Conn] | None:
         """Take an idle connection in a pool whose policies have a say in that."""
@@ -90,6 +95,9 @@ class Checkout(Generic[Conn]):
             BaseException: See `Questions.judge`.
         """
         self._ledger.untake()
+        self._refuse(slot, answer)
+
+    def _refuse(self, slot: Slot[Conn], answer: object) -> None:
         self._supply.drop(slot)
         try:
             self._questions.judge(answer)
@@ -108,7 +116,8 @@ class Checkout(Generic[Conn]):
         if refusal is not None:
             raise self._refused(refusal)
         loop = self._loop
-        waiter = Waiter(loop.create_future(), copy_context(), loop.time())
+        make = self._make_waiter if seconds is None else WatchedWaiter
+        waiter = make(loop.create_future(), copy_context(), self._clock())
         if seconds is not None:
             waiter.timer = loop.call_later(seconds, self._time_out, waiter, seconds)
         self._ledger.park(waiter)
@@ -169,11 +178,12 @@ class Checkout(Generic[Conn]):
         """
         if waiter.timer is not None:
             waiter.timer.cancel()
-        self._forget_waiter(waiter)
-        now = self._loop.time()
-        if not self._ledger.accept(waiter, slot, now):
+        if self._holders is not None:
+            self._holders.unpark(waiter)
+        if not self._ledger.accept(waiter, slot, self._clock()):
             raise _errors.pool_closed(self._ledger.stats())
-        self._remember_holder(slot, now)
+        if self._holders is not None:
+            self._remember_holder(slot, slot.taken_at)
 
     def _forget_waiter(self, waiter: Waiter) -> None:
         if self._holders is not None:
@@ -200,10 +210,33 @@ class Checkout(Generic[Conn]):
     def give_back(self, slot: Slot[Conn], exc: BaseException | None) -> Awaitable[None] | None:
         """Take a connection back whose block has ended with `exc`.
 
+        What most often happens to one that is not laid by stands first: in a pool without
+        policies it goes to the caller that has waited longest. `benchmarks/README.md` tells
+        what that saves.
+
         Returns:
             What to wait for, if the connection is surplus (C8).
         """
+        if exc is None and self._plain and slot.doom is None and self._ledger.queue.length:
+            try:
+                answer: object = self._is_closed(slot.conn)
+                fit = not answer
+            except BaseException as error:
+                answer, fit = error, False
+            if not fit:
+                self._refuse_returned(slot, answer)
+                return None
+            if (waiter := self._ledger.hand_over(slot)) is not None:
+                waiter.future.set_result(slot)
+                return None
+            return self._wait_for(self._supply.settle(slot))
         if self._holders is not None:
             self._holders.leave(slot, self._loop.time())
-        close = self._supply.give_back(slot, exc)
+        return self._wait_for(self._supply.give_back(slot, exc))
+
+    def _wait_for(self, close: Close[Conn] | None) -> Awaitable[None] | None:
         return None if close is None else self._closing.wait(close)
+
+    def _refuse_returned(self, slot: Slot[Conn], answer: object) -> None:
+        self._refuse(slot, answer)
+        self._supply.refill()

@@ -154,9 +154,10 @@ class Ledger(Retirement[Conn]):
         """Settle a hand-over: the caller has taken its connection, if that is not gone."""
         if not slot.handed:
             return False
-        self.unhand(slot)
+        slot.handed = False
+        self.handed -= 1
         slot.taken_at = now
-        self.totals.served(now - waiter.since, fresh=slot.fresh)
+        self.totals.served(now - waiter.since, slot.fresh)
         slot.fresh = False
         return True
 
@@ -223,6 +224,20 @@ class Ledger(Retirement[Conn]):
             self.refused.append(waiter)
         overload.relax()
         return None
+
+    def hand_over(self, slot: Slot[Conn]) -> Waiter | None:
+        """Find a caller for a connection that was just returned.
+
+        It is what `place` does most often, for a pool without policies.
+
+        Returns:
+            The waiter to give it to, or None: the connection is for `place`.
+        """
+        if slot.doom or self.held > self.limit or (waiter := self.queue.pop()) is None:
+            return None
+        slot.handed = True
+        self.handed += 1
+        return waiter
 
     def place(self, slot: Slot[Conn], now: float = 0) -> Waiter | CloseReason | None:
         """Find the next use of a connection that is nobody's or was just returned.

@@ -54,6 +54,11 @@ class Limits(Slots[Conn]):
         self.changed_at = now
 
     @property
+    def may_supply(self) -> bool:
+        """Whether there is something idle to validate, or room below the limit to open something."""
+        return bool(self.idle) or len(self.slots) < self.limit
+
+    @property
     def supply(self) -> int:
         """Connections in flight that end at the head of the queue, resets aside."""
         return self.opening + self.validating

@@ -68,6 +68,8 @@ class Placing(ABC, Generic[Conn]):
         self._looks_at_entry = ledger.policies.looks_at_entry
         self._wears = ledger.policies.wears
         self._sheds_load = ledger.queue_policy is not None
+        self.plain = not (self._asks or self._wears or self._looks_at_entry or self._sheds_load)
+        """Whether what comes back goes straight to who waits, with no more than a look whether it is closed."""
         self._flights: dict[Slot[Conn], asyncio.Task[Any]] = {}
         """What is being opened, reset or validated, and by which task."""
         self._fills: dict[asyncio.Future[None], Context] = {}
@@ -159,9 +161,10 @@ class Placing(ABC, Generic[Conn]):
     def _place(self, slot: Slot[Conn]) -> Close[Conn] | None:
         if self._looks_at_entry:
             self._ledger.look_at_age(slot, self._loop.time())
-        return self._settle(slot)
+        return self.settle(slot)
 
-    def _settle(self, slot: Slot[Conn]) -> Close[Conn] | None:
+    def settle(self, slot: Slot[Conn]) -> Close[Conn] | None:
+        """Carry out what the ledger decides of a connection that is fit for use."""
         placed = self._ledger.place(slot, self._loop.time()) if self._sheds_load else self._ledger.place(slot)
         if self._ledger.refused:
             self._refuse_late()
@@ -194,7 +197,7 @@ class Placing(ABC, Generic[Conn]):
         if self._wears:
             self._ledger.wear(slot, self._loop.time())
         if exc is None and not (self._asks or slot.doom or self._ledger.queue.length):
-            return self._settle(slot)
+            return self.settle(slot)
         if exc is not None and slot.doom != "evicted" and self._questions.fatal(exc):
             self.maintenance.evict(0)
         if slot.doom is None:

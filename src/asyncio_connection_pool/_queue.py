@@ -48,7 +48,12 @@ class Promise(Protocol):
 class Waiter:
     """A caller in the queue."""
 
-    __slots__ = ("context", "future", "queued", "since", "task", "timer")
+    __slots__ = ("context", "future", "queued", "since")
+
+    timer: Any = None
+    """What ends its wait, for the shell to cancel."""
+    task: Any = None
+    """Its task, where somebody asks for that."""
 
     def __init__(self, future: Promise, context: Context, since: float) -> None:
         """Begin as a caller that is in no queue yet."""
@@ -56,15 +61,22 @@ class Waiter:
         self.context = context
         self.since = since
         self.queued = False
-        self.timer: Any = None
-        """What ends its wait, for the shell to cancel."""
-        self.task: Any = None
-        """Its task, where somebody asks for that."""
 
     @property
     def live(self) -> bool:
         """Whether it still waits; false from the moment it is cancelled."""
         return self.queued and not self.future.done()
+
+
+class WatchedWaiter(Waiter):
+    """A caller with a timeout, or whose task somebody asks for; the others are spared the room."""
+
+    __slots__ = ("task", "timer")
+
+    def __init__(self, future: Promise, context: Context, since: float) -> None:
+        """Begin with neither."""
+        super().__init__(future, context, since)
+        self.timer = self.task = None
 
 
 class WaitQueue:
@@ -95,15 +107,17 @@ class WaitQueue:
 
     def pop(self) -> Waiter | None:
         """Take the live caller that has waited longest."""
-        while self._entries:
-            waiter = self._entries.popleft()
-            if self._uncovered and self._uncovered[0] is waiter:
-                self._uncovered.popleft()
+        entries, uncovered = self._entries, self._uncovered
+        while entries:
+            waiter = entries.popleft()
+            if uncovered and uncovered[0] is waiter:
+                uncovered.popleft()
             if waiter.queued:
                 waiter.queued = False
                 self.length -= 1
                 if not waiter.future.done():
-                    self._sweep()
+                    if len(entries) - SWEEP_AT > 2 * self.length:
+                        self._sweep()
                     return waiter
         return None
 
@@ -133,13 +147,13 @@ class WaitQueue:
             return False
         waiter.queued = False
         self.length -= 1
-        self._sweep()
+        if len(self._entries) > 2 * self.length + SWEEP_AT:
+            self._sweep()
         return True
 
     def _sweep(self) -> None:
-        if len(self._entries) > 2 * self.length + SWEEP_AT:
-            self._entries = deque([waiter for waiter in self._entries if waiter.queued])
-            self._uncovered = deque([waiter for waiter in self._uncovered if waiter.queued])
+        self._entries = deque([waiter for waiter in self._entries if waiter.queued])
+        self._uncovered = deque([waiter for waiter in self._uncovered if waiter.queued])
 
     def clear(self) -> None:
         """Strike everybody off."""

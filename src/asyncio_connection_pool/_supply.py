@@ -65,6 +65,8 @@ class Supply(Placing[Conn]):
 
     def refill(self) -> None:
         """Validate and open what the queue needs, open what `min_size` needs, as the limits allow."""
+        if not (self._ledger.may_supply or self._policies.burst_delay or self.maintenance.armed):
+            return
         while (due := self._ledger.next_validation()) is not None:
             self._validate(due)
         waits = self._policies.burst_delay

@@ -166,6 +166,25 @@ async def test_c14_half_a_queue_that_leaves_is_swept_out():
         assert len(crowd.pool._ledger.queue._entries) < 0.8 * MANY
 
 
+async def test_c14_those_who_left_are_swept_out_while_the_others_are_served():
+    pool = ConnectionPool(strategy=FakeStrategy(), max_size=1)
+    served = []
+
+    async def call():
+        async with pool.get_connection():
+            served.append(len(pool._ledger.queue._entries) - 2 * pool.stats().waiting)
+
+    async with pool.get_connection():
+        tasks = [asyncio.create_task(call()) for _ in range(FEW)]
+        await asyncio.sleep(0)
+        for task in tasks[FEW // 2 + 1 :]:
+            task.cancel()
+        await asyncio.sleep(0)
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert len(served) == FEW // 2 + 1
+    assert max(served) <= _queue.SWEEP_AT
+
+
 async def test_c14_stats_do_not_walk_over_anything():
     pool = ConnectionPool(strategy=FakeStrategy(), max_size=FEW)
     few = calls(pool.stats)
