@@ -45,12 +45,12 @@ def find_servers() -> None:
 
 async def compare(ours: Operation, theirs: Operation, *, what: str) -> Sequence[Figure]:
     """Compare two pools under each number of tasks, of which every one does the operation over and over."""
-    _settle_malloc()
+    settle_malloc()
     operations = {"ours": ours, "theirs": theirs}
     return [figure for tasks in TASKS for figure in await _compare(operations, tasks, what)]
 
 
-def _settle_malloc() -> None:
+def settle_malloc() -> None:
     """Free something large, as any program has at some time.
 
     Until then the C library of GNU maps and unmaps memory for each read of asyncio's, for which our adapters see no
@@ -60,14 +60,8 @@ def _settle_malloc() -> None:
 
 
 async def _compare(operations: Mapping[str, Operation], tasks: int, what: str) -> Sequence[Figure]:
-    """Let the contenders take turns under the same load; the first round is thrown away."""
-    loads: dict[str, list[Load]] = {name: [] for name in operations}
-    with quiet():
-        for number in range(ROUNDS + 1):
-            for name in sorted(operations, reverse=number % 2 == 1):
-                loads[name].append(await _load(operations[name], tasks))
-                gc.collect()
-    ours, theirs = loads["ours"][1:], loads["theirs"][1:]
+    loads = await take_turns(operations, tasks, ROUNDS)
+    ours, theirs = loads["ours"], loads["theirs"]
     label = f"{tasks} task{'s' if tasks > 1 else ''}"
     return [
         Figure(
@@ -88,6 +82,19 @@ async def _compare(operations: Mapping[str, Operation], tasks: int, what: str) -
             for who, each in (("ours", ours), ("theirs", theirs))
         ),
     ]
+
+
+async def take_turns(operations: Mapping[str, Operation], tasks: int, rounds: int) -> Mapping[str, Sequence[Load]]:
+    """Let the contenders take turns under the same load; the first round is thrown away."""
+    loads: dict[str, list[Load]] = {name: [] for name in operations}
+    names = list(operations)
+    with quiet():
+        for number in range(rounds + 1):
+            turn = number % len(names)
+            for name in names[turn:] + names[:turn]:
+                loads[name].append(await _load(operations[name], tasks))
+                gc.collect()
+    return {name: taken[1:] for name, taken in loads.items()}
 
 
 async def _load(operation: Operation, tasks: int) -> Load:
