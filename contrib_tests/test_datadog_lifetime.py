@@ -10,6 +10,7 @@ import weakref
 import pytest
 
 import datadog_eyes
+from ageing import timers
 from asyncio_connection_pool import PoolClosedError
 from asyncio_connection_pool.contrib.datadog import ConnectionPool
 from asyncio_connection_pool.testing import NEVER, Deadlock, FakeStrategy
@@ -58,6 +59,7 @@ def test_no_timer_outlives_close(dogstatsd):
         pool = pool_for()
         await use(pool)
         await pool.close()
+        assert timers() == []
         await for_ever()
 
     with pytest.raises(Deadlock):
@@ -108,11 +110,15 @@ async def test_a_close_that_takes_long_is_followed_to_its_end(dogstatsd):
 
 
 @virtual
-async def test_a_connection_that_comes_back_after_a_timed_out_close_is_not_told_of(dogstatsd):
-    pool = pool_for()
+async def test_what_happens_after_a_timed_out_close_is_not_told_of(dogstatsd):
+    pool = pool_for(max_size=1)
     (holder,) = await hold(pool)
-    await pool.close(timeout=5)
+    (waiter,) = await callers(pool, 1)
+    await pool.close(timeout=0)
     dogstatsd.take()
+    await settle()
+    assert type(waiter.error) is PoolClosedError
+    assert timers() == []
     await leave_all([holder])
     await asyncio.sleep(600)
     assert dogstatsd.take().datagrams == []
@@ -177,29 +183,38 @@ def test_a_pool_that_is_dropped_leaves_no_timer_behind_for_long(dogstatsd):
         run_virtual(scenario())
 
 
-@virtual
-async def test_the_timers_keep_nothing_of_a_caller(dogstatsd):
+@pytest.mark.parametrize("armed", ["the flush", "the beat"])
+def test_the_timers_keep_nothing_of_a_caller(dogstatsd, armed):
     class Request:
         pass
 
     variable = contextvars.ContextVar("request")
 
-    async def serve(pool):
-        request = Request()
-        variable.set(request)
-        await use(pool)
-        return weakref.ref(request)
+    @virtual
+    async def scenario():
+        pools = []
 
-    pool = pool_for()
-    request = await asyncio.create_task(serve(pool))
-    await settle()  # the loop itself lets go of the task
-    gc.collect()
-    assert request() is None
+        async def serve():
+            request = Request()
+            variable.set(request)
+            if not pools:
+                pools.append(pool_for())
+            await use(pools[0])
+            return weakref.ref(request)
+
+        if armed == "the flush":
+            pools.append(pool_for())
+            await asyncio.sleep(2)
+        request = await asyncio.create_task(serve())
+        await settle()  # the loop itself lets go of the task
+        gc.collect()
+        assert request() is None
+
+    scenario()
 
 
 @virtual
-async def test_a_caller_without_a_pool_task_is_told_of_too(dogstatsd):
-    """`_connections_acquiring`, which code for 1.x reads, follows from the queue."""
+async def test_code_for_1x_may_read_how_many_are_acquiring(dogstatsd):
     pool = pool_for(FakeStrategy(create=[NEVER]))
     assert pool._connections_acquiring == 0
     waiter = Caller(pool)

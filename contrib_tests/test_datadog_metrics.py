@@ -11,7 +11,7 @@ import pytest
 import datadog_eyes
 from asyncio_connection_pool import ConnectionPool as PlainPool
 from asyncio_connection_pool.contrib.datadog import ConnectionPool, DatadogObserver
-from asyncio_connection_pool.testing import FakeStrategy
+from asyncio_connection_pool.testing import FakeStrategy, FullFakeStrategy
 from scenarios import Caller, callers, hold, leave_all, outcome, settle, use, virtual
 
 GAUGES = ("total_connections", "available_connections", "waiting", "connections_used", "connections_acquiring")
@@ -200,6 +200,77 @@ def test_the_end_of_a_wait_is_told_however_it_ends(dogstatsd, way):
             holder.leave()
         await asyncio.sleep(10 + SOON)
         assert dogstatsd.take().gauges["shop.pool.waiting"] == 0
+
+    scenario()
+
+
+@virtual
+async def test_a_connection_that_is_taken_at_once_is_told_of_while_it_is_held(dogstatsd):
+    pool = pool_for()
+    await use(pool)
+    await asyncio.sleep(10)
+    dogstatsd.take()
+    _people = await hold(pool)
+    await asyncio.sleep(SOON)
+    assert dogstatsd.take().gauges == shop(connections_used=1, available_connections=0)
+
+
+@virtual
+async def test_a_connection_that_grew_old_is_told_of(dogstatsd):
+    async with pool_for(max_idle=50) as pool:
+        await use(pool)
+        await asyncio.sleep(40)
+        dogstatsd.take()
+        await asyncio.sleep(10 + SOON)
+        assert dogstatsd.take().gauges == shop(total_connections=0, available_connections=0)
+
+
+@virtual
+async def test_an_open_for_nobody_is_told_of(dogstatsd):
+    async with pool_for(FakeStrategy(create=[0, 20]), min_size=1) as pool:
+        await discard_one(pool)
+        await asyncio.sleep(10)
+        assert dogstatsd.take().gauges["shop.pool.waiting"] == 0
+        await asyncio.sleep(10 + SOON)
+        assert dogstatsd.take().gauges == shop(available_connections=1)
+
+
+@virtual
+async def test_an_open_for_nobody_that_fails_is_told_of(dogstatsd):
+    async with pool_for(FakeStrategy(create=[0, fail_late, 1000]), min_size=1, flush_interval=0.1) as pool:
+        await discard_one(pool)
+        await asyncio.sleep(10)
+        assert dogstatsd.take().gauges["shop.pool.total_connections"] == 1
+        await asyncio.sleep(10.2)  # it has failed, and is not tried again at once
+        assert dogstatsd.take().gauges == shop(total_connections=0)
+
+
+async def discard_one(pool):
+    (holder,) = await hold(pool)
+    pool.discard(holder.conn)
+    await leave_all([holder])
+
+
+async def fail_late():
+    await asyncio.sleep(20)
+    raise OSError("no route")
+
+
+@pytest.mark.parametrize("way", ["resetting", "validating"])
+def test_the_end_of_what_nobody_waits_for_is_told(dogstatsd, way):
+    @virtual
+    async def scenario():
+        pool = pool_for(FullFakeStrategy(reset=[20, 20], validate=[20]), max_size=1, validate_after=50)
+        await use(pool)
+        if way == "validating":
+            await asyncio.sleep(100)
+            waiter = Caller(pool)
+            await settle()
+            waiter.cancel()
+        await asyncio.sleep(10)
+        assert dogstatsd.take().gauges["shop.pool.available_connections"] == 0
+        await asyncio.sleep(10 + SOON)
+        assert dogstatsd.take().gauges["shop.pool.available_connections"] == 1
 
     scenario()
 

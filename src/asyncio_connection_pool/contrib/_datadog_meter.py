@@ -76,9 +76,11 @@ class Meter:
             loop = get_running_loop()
         except RuntimeError:
             return
+        if self._ended:
+            return
         if loop is not self._loop:
             self._move(loop)
-        if self._timer is None and not self._ended:
+        if self._timer is None:
             self._timer = loop.call_later(self._interval, self._due, context=Context())
 
     def note(self, event: Bursting) -> None:
@@ -96,8 +98,7 @@ class Meter:
         """Begin anew in another event loop: the timers of a closed one are lost."""
         self._cancel()
         self._loop = loop
-        if not self._ended:
-            self._beat = loop.call_later(BEAT, self._repeat, context=Context())
+        self._beat = loop.call_later(BEAT, self._repeat, context=Context())
 
     def _cancel(self) -> None:
         for timer in (self._timer, self._beat):
@@ -108,10 +109,10 @@ class Meter:
     def _repeat(self) -> None:
         """Have every gauge sent again."""
         self._beat = None
-        if self._stats() is not None and self._loop is not None:
+        if self._stats() is not None:
             self._sent.clear()
             self.wake()
-            self._beat = self._loop.call_later(BEAT, self._repeat, context=Context())
+            self._beat = get_running_loop().call_later(BEAT, self._repeat, context=Context())
 
     def _due(self) -> None:
         self._timer = None
@@ -119,8 +120,8 @@ class Meter:
         if stats is None:
             return
         self._send(stats)
-        if stats.opening or stats.validating or stats.resetting or stats.closing:
-            self.wake()  # that nobody may tell of their end
+        if stats.validating or stats.resetting or stats.closing:
+            self.wake()  # nobody may tell of their end
 
     def _stats(self) -> PoolStats | None:
         """Ask the pool, if there is something to say of it."""
