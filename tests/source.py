@@ -24,15 +24,17 @@ CODELESS = {
 
 def core_modules() -> dict[str, Path]:
     """Map the name of each private module of the core, and of the façade, to its file."""
-    return {path.stem: path for path in sorted(FOLDER.glob("*.py")) if path.stem != "testing"}
+    return {path.stem: path for path in sorted(FOLDER.glob("*.py")) if path.stem not in {"testing", "__main__"}}
 
 
 def satellites() -> dict[str, Path]:
-    """Map ``testing`` and each module of ``contrib`` to its file."""
+    """Map ``testing``, and each module of ``contrib`` and of the lab, to its file."""
     found = [
         *sorted(FOLDER.glob("testing*.py")),
         *sorted(FOLDER.glob("testing/**/*.py")),
         *sorted(FOLDER.glob("contrib/**/*.py")),
+        *sorted(FOLDER.glob("lab/**/*.py")),
+        FOLDER / "__main__.py",
     ]
     return {path.relative_to(FOLDER).with_suffix("").as_posix(): path for path in found}
 

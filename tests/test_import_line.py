@@ -78,17 +78,26 @@ def test_the_state_machine_knows_no_loop_and_no_clock(module):
     assert not tops & {"asyncio", "time", "datetime", "threading", "concurrent"}
 
 
-def test_contrib_and_testing_use_public_names_of_the_core_only():
+def test_contrib_testing_and_the_lab_use_public_names_of_the_core_only():
     for module, path in source.satellites().items():
         names = inner(source.imports(path, for_types=True)) - {"__init__"}
         assert not [name for name in names if name.startswith("_")], module
 
 
-def test_only_contrib_imports_contrib():
+def test_only_contrib_and_the_lab_import_contrib():
     testing = {name: path for name, path in source.satellites().items() if name.startswith("testing")}
     for module, path in {**source.core_modules(), **testing}.items():
         names = inner(source.imports(path, for_types=True))
         assert not [name for name in names if name.partition(".")[0] == "contrib"], module
+
+
+def test_nothing_imports_the_lab():
+    others = {
+        name: path for name, path in source.satellites().items() if name.partition("/")[0] not in {"lab", "__main__"}
+    }
+    for module, path in {**source.core_modules(), **others}.items():
+        names = inner(source.imports(path, for_types=True))
+        assert not [name for name in names if name.partition(".")[0] == "lab"], module
 
 
 @pytest.mark.parametrize("module", source.core_modules() | source.satellites())
