@@ -300,8 +300,14 @@ def explore(session: nox.Session) -> None:
     )
 
 
-@nox.session(python=[EXPECTED[0], EXPECTED[-1]], requires=["build"])
+@nox.session(python=EXPECTED, requires=["build"])
 def bench(session: nox.Session) -> None:
-    """Measure what the pool costs, on the oldest and on the newest interpreter that must work."""
-    install(session)
-    session.run("python", "-m", "benchmarks", *session.posargs)
+    """Compare the pool with its rivals, on fake connections and on real servers; takes its time.
+
+    What is given after ``--`` goes to ``python -m benchmarks``; nothing given means everything.
+    """
+    install(session, *group("bench", "uvloop", "valkey", "postgres"), extra="asyncpg,redis")
+    figures = ROOT / ".nox" / "benchmarks" / f"{session.python}.json"
+    session.run("python", "-m", "benchmarks", "--json", str(figures), *(session.posargs or ["--all"]))
+    plot = [] if session.posargs else ["--plot", str(figures.with_suffix(".svg"))]
+    session.run("python", "-m", "benchmarks.report", str(figures), *plot)

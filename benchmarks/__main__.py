@@ -1,4 +1,4 @@
-"""Run the benchmarks that are named, else all: `python -m benchmarks [--json FILE] [NAME …]`."""
+"""Run the benchmarks that are named, else all: `python -m benchmarks [--json FILE] [--all] [NAME …]`."""
 
 import argparse
 import json
@@ -13,17 +13,32 @@ from types import ModuleType
 
 from .figures import Figure, table
 
-NAMES = ("uncontended", "crowded", "opened", "options", "handover", "cancel", "memory", "fairness", "import_time")
-WITH_SERVERS = ("asyncpg_pool", "observers", "redis_pool")
+NAMES = (
+    "uncontended",
+    "crowded",
+    "opened",
+    "options",
+    "handover",
+    "cancel",
+    "memory",
+    "fairness",
+    "scale",
+    "import_time",
+)
+WITH_SERVERS = ("servers", "asyncpg_pool", "redis_pool", "observers")
 """Run only if they are asked for: they need a library, and mostly the wheel of a server."""
+ALL = (*NAMES, "servers")
+"""What `nox -s bench` runs."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run, print, and write JSON where that was asked for. Missed budgets are shown; they are no error."""
     options = _parse(arguments)
     print(f"{platform.python_implementation()} {platform.python_version()}, {platform.platform()}")
-    results = {name: _run(import_module(f"{__package__}.{name}")) for name in options.names or NAMES}
+    names = options.names or (ALL if options.all else NAMES)
+    results = {name: _run(import_module(f"{__package__}.{name}")) for name in names}
     if options.json:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(_document(results), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return 0
 
@@ -32,6 +47,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="What the pool costs, as ratios.")
     names = f"of {', '.join(NAMES)}; only if asked for: {', '.join(WITH_SERVERS)}"
     parser.add_argument("names", nargs="*", choices=[*NAMES, *WITH_SERVERS, []], metavar="NAME", help=names)
+    parser.add_argument("--all", action="store_true", help="run servers too, as `nox -s bench` does")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write every figure there")
     return parser.parse_args(arguments)
 

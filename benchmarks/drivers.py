@@ -77,10 +77,10 @@ async def redis_own(url: str, size: int, most: int) -> AsyncIterator[Client]:
     opened = 0
 
     class Counted(Connection):
-        async def on_connect(self) -> None:
+        async def _connect(self) -> None:
             nonlocal opened
             opened += 1
-            await super().on_connect()
+            await super()._connect()
 
     pool = BlockingConnectionPool.from_url(url, max_connections=most, timeout=None, connection_class=Counted)
     async with _redis_client(pool, lambda: (opened, 0)) as client:
