@@ -1,6 +1,6 @@
 """Make the tables and the plot of the documentation from figures that were written with `--json`.
 
-`python -m benchmarks.report FIGURES.json … [--plot PLOT.svg]` prints Markdown, a table for each file and group of cases:
+`python -m benchmarks.report FIGURES.json … [--plot PLOT.svg]` prints Markdown, a table for each file and group:
 what ours takes, and how many times that the others take. The plot is of the last file.
 """
 
