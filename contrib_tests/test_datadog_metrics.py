@@ -263,7 +263,7 @@ def test_the_end_of_what_nobody_waits_for_is_told(dogstatsd, way):
         pool = pool_for(FullFakeStrategy(reset=[20, 20], validate=[20]), max_size=1, validate_after=50)
         await use(pool)
         if way == "validating":
-            await asyncio.sleep(100)
+            await asyncio.sleep(125)  # with no beat in the next 20 seconds
             waiter = Caller(pool)
             await settle()
             waiter.cancel()
