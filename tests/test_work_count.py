@@ -36,6 +36,20 @@ def test_the_work_is_the_same_each_time(name):
     assert work_counting.count(name) == pytest.approx(work_counting.count(name), rel=0.01)
 
 
+@pytest.mark.parametrize("name", work_counting.SCENARIOS)
+def test_a_thousand_rounds_leave_nothing_behind(name):
+    assert work_counting.growth(name, 1_000) < 100
+
+
+def test_one_object_left_behind_by_each_round_would_be_found():
+    class Pool(ConnectionPool):
+        def get_connection(self):
+            self.__dict__.setdefault("seen", []).append(object())
+            return super().get_connection()
+
+    assert work_counting.growth("acquire and release", 1_000, Pool) > 900
+
+
 def test_the_table_knows_every_scenario():
     assert {frozenset(row) for row in work_counting.expected().values()} == {frozenset(work_counting.SCENARIOS)}
 

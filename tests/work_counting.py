@@ -249,6 +249,21 @@ async def _count(rounds: AsyncIterator[None]) -> Work:
     }
 
 
+def growth(name: str, rounds: int, build: Build = ConnectionPool) -> int:
+    """Count the blocks of memory that so many rounds leave behind."""
+    with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop, debug=False) as runner:
+        return runner.run(_growth(SCENARIOS[name](build), rounds))
+
+
+async def _growth(cycles: AsyncIterator[None], rounds: int) -> int:
+    await _go(cycles, WARM_UP)
+    gc.collect()
+    before = sys.getallocatedblocks()
+    await _go(cycles, rounds)
+    gc.collect()
+    return sys.getallocatedblocks() - before
+
+
 async def _go(rounds: AsyncIterator[None], number: int) -> None:
     for _ in range(2 * number):
         await anext(rounds)
