@@ -11,6 +11,7 @@ from pathlib import Path
 
 COLUMNS = ("floor", "fifo", "ours")
 """These come first."""
+COUNTED = ("acquisitions", "connections")
 PLOTTED = ("acquire and release", "hand-over in a queue of 1,000", "cancel one of 10,000")
 COLOURS = {"ours": "#c0392b", "floor": "#2c3e50", "fifo": "#2c3e50"}
 
@@ -66,7 +67,8 @@ def _cell(row: Mapping[str, tuple[float, str]], who: str) -> str:
     value, unit = row[who]
     if unit in {"ns", "bytes"} and "ours" in row and who != "ours":
         return f"{value / row['ours'][0]:.2f} ×"
-    return f"{value:,.{0 if value >= 10 or value == int(value) else 2}f} {unit}"
+    number = f"{value:,.{0 if value >= 10 or value == int(value) else 2}f}"
+    return number if unit in COUNTED else f"{number} {unit}"
 
 
 def _draw(cases: Cases, path: Path, version: str) -> None:
