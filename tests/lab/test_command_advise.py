@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from contextlib import redirect_stdout
+from itertools import takewhile
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -34,7 +35,7 @@ def table(out):
     """Read the table that was printed: a row for each size."""
     lines = out.splitlines()
     first = next(n for n, line in enumerate(lines) if line.startswith("----"))
-    rows = [re.split(r" {2,}", line.strip()) for line in lines[first + 1 : lines.index("", first)]]
+    rows = [re.split(r" {2,}", line.strip()) for line in takewhile(bool, lines[first + 1 :])]
     return {(row[0], row[1]): row[2:] for row in rows}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 
 from asyncio_connection_pool.lab._figures import parse_seconds
@@ -40,6 +41,17 @@ def count_or_none(text: str) -> int:
 def counts(text: str) -> list[int]:
     """Read numbers with commas in between."""
     return [count(number.strip()) for number in text.split(",")]
+
+
+def rate(text: str) -> float:
+    """Read how many a second."""
+    try:
+        found = float(text)
+    except ValueError:
+        found = 0.0
+    if not 0 < found < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of callers a second")
+    return found
 
 
 def plot(text: str) -> Path:

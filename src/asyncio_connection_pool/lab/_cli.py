@@ -9,10 +9,10 @@ from functools import partial
 from io import TextIOWrapper
 from typing import NoReturn
 
-from asyncio_connection_pool.lab import _command_advise
+from asyncio_connection_pool.lab import _command_advise, _command_load
 from asyncio_connection_pool.lab._people import Complaint
 
-COMMANDS = {"advise": _command_advise}
+COMMANDS = {"load": _command_load, "advise": _command_advise}
 
 
 class Parser(argparse.ArgumentParser):
@@ -31,6 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options = parser().parse_args(arguments)
         status: int = options.run(options)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130  # as a shell reports a process that Ctrl-C has ended
     except Complaint as complaint:
         print(f"asyncio_connection_pool: {' '.join(str(complaint).split())}", file=sys.stderr)
         return 2
