@@ -132,8 +132,9 @@ async def test_a_close_that_the_server_does_not_take_part_in_is_bounded(redis_se
     pool = ConnectionPool(strategy=redis_server.strategy(own_valkey.url), max_size=1, close_timeout=0.1)
     async with pool:
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.1), pool.get_connection() as client:
+            async with pool.get_connection() as client:
                 own_valkey.freeze()
-                await client.set("key", bytes(64_000_000))  # more than the kernel takes
+                async with asyncio.timeout(0.1):
+                    await client.set("key", bytes(64_000_000))  # more than the kernel takes
         await until(lambda: pool.stats().size == 0)
         own_valkey.thaw()
