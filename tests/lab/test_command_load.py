@@ -11,39 +11,9 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from asyncio_connection_pool import testing
 from asyncio_connection_pool.lab import Recording, _targets
 from asyncio_connection_pool.lab._cli import main
-from asyncio_connection_pool.lab._targets import Target
 from asyncio_connection_pool.testing import NEVER, FakeStrategy
-
-
-class Server:
-    """What is at ``fake://server``: answers after 10 ms, unless told otherwise."""
-
-    def __init__(self):
-        self.strategy = FakeStrategy()
-        self.asked = 0
-        self.answer = self.answer_later
-
-    async def operate(self, conn):
-        assert not conn.closed
-        self.asked += 1
-        await self.answer(self.asked)
-
-    async def answer_later(self, number):
-        await asyncio.sleep(0.01)
-
-
-@pytest.fixture
-def server(monkeypatch):
-    """A server that the lab can reach, and a clock that jumps."""
-    fake = Server()
-    monkeypatch.setitem(
-        _targets.KINDS, "fake", lambda url, query: Target(_targets.url_name(url), fake.strategy, query, fake.operate)
-    )
-    monkeypatch.setattr(asyncio, "run", testing.run)
-    return fake
 
 
 def load(*arguments, url="fake://user:secret@server/0?option=1"):

@@ -9,10 +9,10 @@ from functools import partial
 from io import TextIOWrapper
 from typing import NoReturn
 
-from asyncio_connection_pool.lab import _command_advise, _command_load
+from asyncio_connection_pool.lab import _command_advise, _command_demo, _command_load
 from asyncio_connection_pool.lab._people import Complaint
 
-COMMANDS = {"load": _command_load, "advise": _command_advise}
+COMMANDS = {"demo": _command_demo, "load": _command_load, "advise": _command_advise}
 
 
 class Parser(argparse.ArgumentParser):

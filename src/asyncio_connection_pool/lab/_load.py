@@ -7,6 +7,7 @@ import random
 from array import array
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 from asyncio_connection_pool import ConnectionPool, PoolStats
@@ -14,12 +15,14 @@ from asyncio_connection_pool.lab._figures import quantile
 from asyncio_connection_pool.lab._targets import Target, reason
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from asyncio_connection_pool import PoolObserver
 
 PAUSE: Final = 0.1
 """Seconds between two looks at the pool, and for which a client rests after an error."""
+REST: Final = 0.02
+"""Seconds after which a client that has nothing to do looks again."""
 GRACE: Final = 3.0
 """Seconds within which what is under way at the end has to end too."""
 
@@ -35,9 +38,29 @@ class Settings:
     clients: int = 50
     rate: float | None = None
     """Callers a second, who come whether or not those before them are served; None: each client asks for ever."""
+    plan: Sequence[tuple[float, int]] = ()
+    """How many of the clients ask: after which share of the time how many; in between it is a straight line."""
     seconds: float = 10.0
     seed: int = 0
     """For when callers come."""
+
+
+class Plan:
+    """How many clients ask, from now on."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._time = asyncio.get_running_loop().time
+        self._began = self._time()
+
+    def clients(self) -> int:
+        """Say how many ask now."""
+        settings = self._settings
+        share = (self._time() - self._began) / settings.seconds
+        for (start, before), (end, after) in pairwise(settings.plan):
+            if share <= end:
+                return round(before + (after - before) * (share - start) / (end - start))
+        return settings.plan[-1][1] if settings.plan else settings.clients
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,14 +186,17 @@ class _Crowd:
         settings = self._measured.settings
         async with asyncio.TaskGroup() as group:
             if settings.rate is None:
-                for _ in range(settings.clients):
-                    group.create_task(self._ask_again_and_again())
+                for number in range(settings.clients):
+                    group.create_task(self._ask_again_and_again(number))
             else:
                 await self._arrive(group, settings.rate, random.Random(settings.seed))
 
-    async def _ask_again_and_again(self) -> None:
+    async def _ask_again_and_again(self, number: int) -> None:
+        plan = Plan(self._measured.settings)
         while not self.over:
-            if not await self._ask():
+            if number >= plan.clients():
+                await asyncio.sleep(REST)
+            elif not await self._ask():
                 await asyncio.sleep(PAUSE)
 
     async def _arrive(self, group: asyncio.TaskGroup, rate: float, chance: random.Random) -> None:
