@@ -32,7 +32,7 @@ def check(pool: ConnectionPool) -> None:
     assert stats.created == sum(stats.closed.values()) + alive
     connecting = ledger.opening + ledger.broken_off
     bounds = (most for most in (ledger.max_connecting, ledger.allowance) if most is not None)
-    room = stats.size < stats.limit and all(connecting < most for most in bounds)
+    room = stats.size < ledger.limit and all(connecting < most for most in bounds)
     supplied = live <= stats.opening + stats.validating or not room
     assert pool.closed or supplied or ledger.burst_due is not None, "a waiter nobody opens for"
     in_pause = ledger.allowance == 0 and not pool.closed

@@ -1,5 +1,6 @@
 """A generic, high-throughput, optionally burstable pool for asyncio."""
 
+from asyncio_connection_pool._budget import Borrower, BurstBudget
 from asyncio_connection_pool._codel import CoDel
 from asyncio_connection_pool._errors import (
     PoolClosedError,
@@ -14,6 +15,8 @@ from asyncio_connection_pool._stats import PoolStats
 from asyncio_connection_pool._strategy import ConnectionStrategy
 
 __all__ = (
+    "Borrower",
+    "BurstBudget",
     "CoDel",
     "ConnectionPool",
     "ConnectionStrategy",

@@ -10,16 +10,17 @@ from asyncio_connection_pool import _errors, _parts
 from asyncio_connection_pool._closing import Closing
 from asyncio_connection_pool._outage import Reconnect, Recovery
 from asyncio_connection_pool._slot import READY
-from asyncio_connection_pool._supply import Supply
 from asyncio_connection_pool._tasks import PoolTasks
 
 if TYPE_CHECKING:
+    from asyncio_connection_pool._budget import BurstBudget
     from asyncio_connection_pool._checkout import Checkout
     from asyncio_connection_pool._holders import Holders
     from asyncio_connection_pool._ledger import Ledger
     from asyncio_connection_pool._observe import Observers
     from asyncio_connection_pool._questions import Questions
     from asyncio_connection_pool._strategy import ConnectionStrategy
+    from asyncio_connection_pool._supply import Supply
 
 Conn = TypeVar("Conn")
 
@@ -38,6 +39,7 @@ class Binding(Generic[Conn]):
     _observers: Observers
     _tracks: bool
     _reconnect: Reconnect | None
+    _budget: BurstBudget | None
     _acquire_timeout: float | None
     _connect_timeout: float | None
     _close_timeout: float | None
@@ -70,7 +72,7 @@ class Binding(Generic[Conn]):
         self._loop_runs = loop.is_running
         self._tasks = PoolTasks(loop, self._ledger.name)
         self._closing = Closing(loop, self._ledger, self._tasks, self._strategy, self._close_timeout)
-        self._supply = Supply(
+        self._supply = _parts.choose_supply(self._budget)(
             loop,
             self._ledger,
             self._tasks,
@@ -112,6 +114,8 @@ class Binding(Generic[Conn]):
         self._closing.end()
         self._tasks.look()
         await self._tasks.until(lambda: not self._tasks.running, 0)
+        if self._supply.account is not None:
+            self._supply.account.end()
         self._observers.end(self)
 
     def _drained(self) -> bool:
@@ -126,6 +130,7 @@ class Binding(Generic[Conn]):
                 conn = slot.conn
                 self._ledger.free(slot, "pool_closed")
                 self._closing.abort(conn)
+        self._supply.refill()
 
     def _forget_parent(self) -> object:
         self._loop = self._thread = None

@@ -65,6 +65,8 @@ class Checkout(Generic[Conn]):
     def take(self) -> Slot[Conn] | None:
         """Take an idle connection in a pool whose policies have a say in that."""
         now = self._loop.time()
+        if self._supply.account is not None:
+            self._supply.account.look()
         while (slot := self._ledger.take(now)) is not None:
             if slot.doom is not None:
                 self._ledger.untake()

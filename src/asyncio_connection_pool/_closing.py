@@ -139,6 +139,13 @@ class Closing(Generic[Conn]):
         self._finish(close, None)
         self._tasks.look()
 
+    def hurry(self, slot: Slot[Conn]) -> None:
+        """Wait no longer for the close of a slot."""
+        for close in [close for close in self._pending if close.slot is slot and not close.over]:
+            if close.timer is not None:
+                close.timer.cancel()
+            self.give_up(close)
+
     def end(self) -> None:
         """Leave no close behind that had its chance, since the pool ends (C13)."""
         for close in list(self._pending):

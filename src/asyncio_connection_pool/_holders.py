@@ -103,7 +103,7 @@ class Holders(Generic[Conn]):
         self._waiting[task] = waiter
         ledger = self._ledger
         coming = ledger.supply + ledger.resetting + ledger.closing + ledger.handed
-        if not self._held_by.get(task) or coming or ledger.limit > len(ledger.slots):
+        if not self._held_by.get(task) or coming or ledger.most > len(ledger.slots):
             return False
         return all(task in self._waiting and self._waiting[task].live for task in self._held_by)
 

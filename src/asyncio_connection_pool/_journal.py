@@ -63,7 +63,7 @@ class JournalledLedger(Ledger[Conn]):
 
     def _tell_burst(self, phase: Literal["began", "limit_reached", "ended"]) -> None:
         self._phase = phase
-        event = Bursting(self.name, phase, len(self.slots), self.max_size, self.limit)
+        event = Bursting(self.name, phase, len(self.slots), self.max_size, self.most)
         self._readers.note("on_burst", event)
 
     # Closes: all that `PoolStats.closed` counts.

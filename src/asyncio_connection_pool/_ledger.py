@@ -254,7 +254,7 @@ class Ledger(Retirement[Conn]):
             self.move(slot, READY)
         self.unhand(slot)
         if slot.doom or self.held > self.limit:
-            return self.begin_close(slot, slot.doom or "surplus")
+            return self.begin_close(slot, slot.doom or ("surplus" if self.held > self.most else "revoked"))
         waiter = self.next_waiter() if self._overload is None else self._next_in_time(self._overload, now)
         if waiter is not None:
             self.handed += 1
@@ -327,7 +327,7 @@ class Ledger(Retirement[Conn]):
             name=self.name,
             max_size=self.max_size,
             burst_limit=self.burst_limit,
-            limit=self.limit,
+            limit=self.most,
             min_size=self.policies.min_size,
             idle=len(self.idle),
             in_use=in_use,

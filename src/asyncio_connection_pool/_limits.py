@@ -46,8 +46,14 @@ class Limits(Slots[Conn]):
         self.max_size = max_size
         self.burst_limit = burst_limit
         self.limit = max_size if burst_limit is None else burst_limit
+        """Connections that there may be now: fewer than `most` while a budget has no leave for them."""
         self.kept = max_size if self._plain else -1
         """With no more held than this, what is returned is simply laid by."""
+
+    @property
+    def most(self) -> int:
+        """Connections that there may ever be."""
+        return self.max_size if self.burst_limit is None else self.burst_limit
 
     def limits_changed(self, now: float) -> None:
         """Have what is surplus be so from now on."""

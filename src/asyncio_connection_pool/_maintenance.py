@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
 from asyncio_connection_pool._lifetimes import Lifetimes
@@ -69,6 +69,8 @@ class Maintenance(Generic[Conn]):
         """Where in the circle of jitter the last lifetime was; it begins anywhere."""
         self._failures = 0
         self._retry_at = math.inf
+        self._pause_over = math.inf
+        self._after_pause: Callable[[], None] | None = None
         policies = ledger.policies
         self._dates = policies.dates
         longest = math.inf if policies.max_idle is None else policies.max_idle
@@ -113,6 +115,12 @@ class Maintenance(Generic[Conn]):
         self._retry_at = self._loop.time() + wait
         self.arm()
         return True
+
+    def pause(self, seconds: float, then: Callable[[], None]) -> None:
+        """Do something after so many seconds, less up to a half by chance."""
+        self._pause_over = self._loop.time() + seconds * (1 - _random() / 2)
+        self._after_pause = then
+        self.arm()
 
     def rested(self, slot: Slot[Conn]) -> None:
         """Look after a connection that has just become idle."""
@@ -172,6 +180,7 @@ class Maintenance(Generic[Conn]):
 
     def _dues(self) -> Iterator[float]:
         yield self._retry_at
+        yield self._pause_over
         ledger = self._ledger
         leak_due = None if self._holders is None else self._holders.leak_due
         surplus_due = ledger.surplus_due if ledger.policies.shrink_delay else None
@@ -192,6 +201,9 @@ class Maintenance(Generic[Conn]):
             keeper.retire(slot)
         if self._retry_at <= now:
             self._retry()
+        if self._after_pause is not None and self._pause_over <= now:
+            self._pause_over = math.inf
+            self._after_pause()
         if self._holders is not None:
             self._holders.tell_leaks(now)
         keeper.refill()

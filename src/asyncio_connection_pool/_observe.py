@@ -131,7 +131,7 @@ class Observers:
 
     def __init__(self, pool: str, observers: Iterable[PoolObserver]) -> None:
         """Begin; `pool` is its name."""
-        self._pool = pool
+        self.pool = pool
         self._hooks: dict[str, tuple[tuple[PoolObserver, Callable[[Any], Any]], ...]] = dict.fromkeys(HOOKS, ())
         """Replaced, never changed: a hook may drop an observer while others are still being told."""
         self._journal: list[tuple[str, object]] = []
@@ -163,7 +163,7 @@ class Observers:
             known = known or len(self._hooks[name]) < len(told)
         if known:
             what = "pool %r: observer %r raised, and is told nothing any more"
-            log.error(what, self._pool, observer, exc_info=error)
+            log.error(what, self.pool, observer, exc_info=error)
 
     def end(self, pool: Any) -> None:
         """Tell what is left to tell, and that the pool is closed; and nothing after that."""
@@ -211,7 +211,7 @@ class Observers:
         span: Span = NO_SPAN
         for observer, asked in self._hooks[hook]:
             try:
-                manager = asked(self._pool)
+                manager = asked(self.pool)
                 if manager is not None:
                     manager.__enter__()
                     span = Span(None if span is NO_SPAN else span, self, observer, manager)
@@ -224,23 +224,23 @@ class Observers:
     def created(self, seconds: float) -> None:
         """Tell of an open that has yielded a connection after so many seconds."""
         if self._hooks["on_create"]:
-            self.note("on_create", _events().Created(self._pool, seconds))
+            self.note("on_create", _events().Created(self.pool, seconds))
 
     def create_failed(self, seconds: float, error: BaseException) -> None:
         """Tell of an open that has failed after so many seconds."""
         if self._hooks["on_create_failure"]:
-            self.note("on_create_failure", _events().CreateFailed(self._pool, seconds, error))
+            self.note("on_create_failure", _events().CreateFailed(self.pool, seconds, error))
 
     def timed_out(self, seconds: float, stage: Stage) -> None:
         """Tell of a caller whose time ran out."""
         if self._hooks["on_timeout"]:
-            self.tell("on_timeout", _events().TimedOut(self._pool, seconds, stage))
+            self.tell("on_timeout", _events().TimedOut(self.pool, seconds, stage))
 
     def rejected(self, by: Literal["max_waiting", "queue_policy"]) -> None:
         """Tell of a caller that was refused."""
         if self._hooks["on_reject"]:
             tell = self.tell if by == "max_waiting" else self.note
-            tell("on_reject", _events().Rejected(self._pool, by))
+            tell("on_reject", _events().Rejected(self.pool, by))
 
 
 def _events() -> Any:

@@ -8,6 +8,7 @@ import sys
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
+from asyncio_connection_pool._budget import BurstBudget
 from asyncio_connection_pool._codel import CoDel
 from asyncio_connection_pool._observe import PoolObserver
 from asyncio_connection_pool._outage import Reconnect
@@ -187,6 +188,22 @@ def reconnect(value: Any) -> Reconnect | None:
         return None
     if not isinstance(value, Reconnect):
         raise TypeError(f"reconnect must be a bool or a Reconnect, not {_shown(value)}")
+    return value
+
+
+def burst_budget(value: Any, burst_limit: int | None) -> BurstBudget | None:
+    """Check what connections above `max_size` are borrowed from.
+
+    Raises:
+        TypeError: It is neither None nor a `BurstBudget`.
+        ValueError: There is no burst to borrow for.
+    """
+    if value is None:
+        return None
+    if not isinstance(value, BurstBudget):
+        raise TypeError(f"burst_budget must be None or a BurstBudget, not {_shown(value)}")
+    if burst_limit is None:
+        raise ValueError("there is a burst_budget, but no burst_limit: set one, or leave it out")
     return value
 
 

@@ -1,6 +1,6 @@
 """Which ledger and checkout a pool is made of: special ones only where something asks for them.
 
-Those for observers are imported where there are any, since that takes milliseconds.
+Those for observers and budgets are imported where there are any, since that takes milliseconds.
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from asyncio_connection_pool._checkout import Checkout
 from asyncio_connection_pool._ledger import Ledger
+from asyncio_connection_pool._supply import Supply
 
 if TYPE_CHECKING:
+    from asyncio_connection_pool._budget import BurstBudget
     from asyncio_connection_pool._observe import Observers
 
 
@@ -22,6 +24,15 @@ def choose_ledger(observers: Observers) -> Any:
     from asyncio_connection_pool._journal import JournalledLedger  # noqa: PLC0415 - see above
 
     return partial(JournalledLedger[Any], readers=observers)
+
+
+def choose_supply(budget: BurstBudget | None) -> Any:
+    """Choose one that borrows, if there is a budget."""
+    if budget is None:
+        return Supply
+    from asyncio_connection_pool._borrowing import BorrowingSupply  # noqa: PLC0415 - see above
+
+    return partial(BorrowingSupply[Any], budget)
 
 
 def choose_checkout(observers: Observers) -> Any:

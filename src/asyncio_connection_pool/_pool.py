@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from asyncio_connection_pool._budget import BurstBudget
     from asyncio_connection_pool._codel import CoDel
     from asyncio_connection_pool._ledger import Ledger
     from asyncio_connection_pool._observe import PoolObserver
@@ -58,15 +59,14 @@ class ConnectionPool(Binding[Conn], LegacyNames):
         queue_policy: What is done about a queue that is too slow: None, nothing; or a
             `CoDel`, which refuses those who have waited too long while waits are long.
         reconnect: What is done while connections can't be opened: False, each failure is
-            raised to a caller; True or a `Reconnect`, callers wait until one can. Set
-            `connect_timeout` too: an open that hangs is the one that is tried.
+            raised to a caller; True or a `Reconnect`, callers wait until one can (set
+            `connect_timeout` too).
         track_holders: Remember who holds connections, for errors that tell, and for
             finding tasks that wait for themselves. Costs a little at each acquisition.
         leak_threshold: Seconds after which a connection that is still in use is logged,
             with the line that took it and the stack of its holder; implies
             `track_holders`. None: never.
-        max_connecting: Calls of `create_connection` that may run at once; None: any
-            number.
+        max_connecting: Calls of `create_connection` that may run at once; None: any number.
         connect_timeout: Seconds that one `create_connection` may take; None: any time.
         close_timeout: Seconds that one `close_connection` may take before
             `abort_connection` is called; None: any time.
@@ -83,6 +83,7 @@ class ConnectionPool(Binding[Conn], LegacyNames):
             closed; 0: it is closed as soon as it is given back.
         burst_delay: Seconds that a caller must have waited before a connection above
             `max_size` is opened for it.
+        burst_budget: What connections above `max_size` are borrowed from; see `BurstBudget`.
         observers: Told what happens; see `PoolObserver`. None costs nothing.
 
     Raises:
@@ -115,6 +116,7 @@ class ConnectionPool(Binding[Conn], LegacyNames):
         validate_after: float | None = None,
         shrink_delay: float = 0,
         burst_delay: float = 0,
+        burst_budget: BurstBudget | None = None,
         observers: Iterable[PoolObserver] = (),
     ) -> None:
         """Check the arguments; nothing is opened yet."""
@@ -137,14 +139,14 @@ class ConnectionPool(Binding[Conn], LegacyNames):
             burst_delay=burst_delay,
         )
         self._questions = Questions(self._strategy)
-        name = _options.pool_name(name, _numbers)
-        self._observers = Observers(name, _options.observers(observers))
+        self._observers = Observers(_options.pool_name(name, _numbers), _options.observers(observers))
         self._tracks = _options.flag("track_holders", track_holders) or leak_threshold is not None
-        watched = self._tracks or self._observers.watch_callers
+        self._budget = _options.burst_budget(burst_budget, burst)
+        watched = self._tracks or self._observers.watch_callers or burst_budget is not None
         self._ledger: Ledger[Conn] = _parts.choose_ledger(self._observers)(
             size,
             burst,
-            name=name,
+            name=self._observers.pool,
             max_waiting=number("max_waiting", max_waiting),
             max_connecting=number("max_connecting", max_connecting, least=1),
             policies=policies,

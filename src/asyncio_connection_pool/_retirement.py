@@ -75,6 +75,10 @@ class Retirement(Limits[Conn]):
         due = self.idle_due
         return self._pop_oldest("idle") if due is not None and due <= now else None
 
+    def pop_unpermitted(self) -> Slot[Conn] | None:
+        """Begin to close an idle connection for which there is no leave any more."""
+        return self._pop_oldest("revoked") if self.held > self.limit and self.idle else None
+
     def _pop_oldest(self, reason: CloseReason) -> Slot[Conn]:
         slot = self.idle.pop(0)
         self.begin_close(slot, reason)

@@ -17,6 +17,7 @@ CloseReason = Literal[
     "worn_out",
     "idle",
     "evicted",
+    "revoked",
     "broken_off",
     "pool_closed",
     "forgotten",
@@ -79,8 +80,8 @@ class PoolStats:
     needed), `dead` (`connection_is_closed` said so), `dirty` (`connection_is_reusable`
     said no), `discarded` (by `discard()`), `reset_failed`, `validation_failed`, `expired`
     (`max_lifetime`), `worn_out` (`max_uses`), `idle` (`max_idle`), `evicted` (by `evict()`),
-    `broken_off` (opened after all, but later than `connect_timeout`), `pool_closed`,
-    `forgotten` (its event loop was closed, or the process forked)."""
+    `revoked` (its permit was, by the `burst_budget`), `broken_off` (opened after all, but later
+    than `connect_timeout`), `pool_closed`, `forgotten` (its event loop was closed, or the process forked)."""
     timeouts: int
     """Acquisitions that ended in a `PoolTimeoutError` of their own `timeout`."""
     rejections: int

@@ -9,6 +9,7 @@ from contextvars import Context, copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from asyncio_connection_pool._account import NoLeave
 from asyncio_connection_pool._errors import closed_at_birth, pool_timeout
 from asyncio_connection_pool._placing import Placing
 from asyncio_connection_pool._queue import Waiter
@@ -18,7 +19,9 @@ from asyncio_connection_pool._tasks import cancelled_by_others, failure
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Coroutine
 
+    from asyncio_connection_pool._account import Account
     from asyncio_connection_pool._closing import Closing
     from asyncio_connection_pool._holders import Holders
     from asyncio_connection_pool._ledger import Ledger
@@ -39,6 +42,9 @@ STILLBIRTHS: Final = 16
 class Supply(Placing[Conn]):
     """Opens connections while the queue or `min_size` needs them."""
 
+    account: Account[Conn] | None = None
+    """What is borrowed from a budget, where there is one."""
+
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
@@ -57,6 +63,8 @@ class Supply(Placing[Conn]):
         parts = (loop, ledger, tasks, closing, strategy, questions, recovery, holders, observers)
         super().__init__(*parts, connect_timeout=connect_timeout)
         self._create_connection = creator(strategy)
+        self._clocks: dict[Slot[Conn], asyncio.TimerHandle] = {}
+        """What bounds each open by `connect_timeout`."""
         self._stillbirths = 0
         self.last_failure: BaseException | None = None
         """Why the last open failed; None once one succeeds."""
@@ -78,26 +86,34 @@ class Supply(Placing[Conn]):
 
     def _open(self, slot: Slot[Conn], waiter: Waiter | None) -> None:
         """Open a connection, with the context variables of `waiter` (C5)."""
-        timer = None
-        if self._connect_timeout is not None:
-            timer = self._loop.call_later(self._connect_timeout, self._break_off, slot)
+        self._start_clock(slot)
+        self._fly(slot, self._create(), waiter)
+
+    def _fly(self, slot: Slot[Conn], opening: Coroutine[Any, Any, Conn], waiter: Waiter | None) -> None:
         try:
             self._flights[slot] = self._tasks.start(
-                self._create(),
-                partial(self._opened, slot, timer, self._loop.time()),
+                opening,
+                partial(self._opened, slot, self._loop.time()),
                 to="open",
                 context=self._context_for(waiter),
             )
         except BaseException:
+            self._stop_clock(slot)
             self._ledger.free(slot)
-            if timer is not None:
-                timer.cancel()
             raise
 
     def _context_for(self, waiter: Waiter | None) -> Context:
         """Choose the context of an open: that of who asked for it, else an empty one."""
         asked: Context | None = next(iter(self._fills.values()), None) if waiter is None else waiter.context
         return Context() if asked is None else asked.copy()
+
+    def _start_clock(self, slot: Slot[Conn]) -> None:
+        if self._connect_timeout is not None:
+            self._clocks[slot] = self._loop.call_later(self._connect_timeout, self._break_off, slot)
+
+    def _stop_clock(self, slot: Slot[Conn]) -> None:
+        if slot in self._clocks:
+            self._clocks.pop(slot).cancel()
 
     async def _create(self) -> Conn:
         span = self._observers.span("opening_span")
@@ -120,17 +136,10 @@ class Supply(Placing[Conn]):
         conn: Conn = await coming
         return conn
 
-    def _opened(
-        self,
-        slot: Slot[Conn],
-        timer: asyncio.TimerHandle | None,
-        began: float,
-        task: asyncio.Task[Conn],
-    ) -> None:
+    def _opened(self, slot: Slot[Conn], began: float, task: asyncio.Task[Conn]) -> None:
         """Settle an open: a connection, a failure, or neither."""
         del self._flights[slot]
-        if timer is not None:
-            timer.cancel()
+        self._stop_clock(slot)
         error = failure(task)
         took = self._loop.time() - began
         if slot.state is GONE:
@@ -142,7 +151,7 @@ class Supply(Placing[Conn]):
             self._ledger.opened(slot, task.result())
             self._observers.created(took)
             self._born(slot)
-        elif cancelled_by_others(task):
+        elif isinstance(error, NoLeave) or cancelled_by_others(task):
             self._ledger.free(slot)
         else:
             self._ledger.open_failed(slot)
