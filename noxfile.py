@@ -98,7 +98,8 @@ def group(*names: str) -> list[str]:
 def install(session: nox.Session, *requirements: str, extra: str = "") -> None:
     """Install the wheel that `build` made, and what a session needs besides."""
     (wheel,) = WHEELS.glob("*.whl")
-    session.install("--force-reinstall", "--no-deps", str(wheel))  # a reused environment has an older one
+    if any(Path(session.virtualenv.location).glob("**/site-packages/asyncio_connection_pool")):
+        session.install("--force-reinstall", "--no-deps", str(wheel))  # a reused environment has an older one
     session.install(f"{wheel}[{extra}]" if extra else str(wheel), *requirements)
 
 
