@@ -124,6 +124,16 @@ async def test_c9_an_override_on_the_instance_of_a_duck_is_asked_as_well():
     assert not strategy.open
 
 
+@pytest.mark.parametrize("answer", [1, "yes", [0]], ids=repr)
+async def test_c9_whatever_is_true_is_a_yes(answer):
+    strategy = Asked(answer)
+    pool = ConnectionPool(strategy=strategy, max_size=1)
+    conn = await use(pool)
+    await settle()
+    assert await use(pool) is conn
+    check_settled(pool)
+
+
 async def test_c9_an_override_that_says_yes_to_a_cancellation_is_believed():
     strategy = Asked(True)
     pool = ConnectionPool(strategy=strategy, max_size=1)

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from asyncio_connection_pool import ConnectionPool, PoolError, PoolTimeoutError
+from asyncio_connection_pool import ConnectionPool, PoolError, PoolTimeoutError, _holders
 from asyncio_connection_pool.testing import FakeStrategy, FullFakeStrategy
 from counting import counting
 from oracle import check_settled
@@ -371,6 +371,16 @@ async def test_c14_a_wait_costs_the_same_however_many_wait():
 
 
 # Odd holders.
+
+
+@virtual
+async def test_the_line_is_found_however_few_calls_there_are(monkeypatch):
+    """A coroutine can be driven by what is not Python."""
+    monkeypatch.setattr(_holders, "NEAREST", 10_000)
+    pool = pool_for()
+    async with pool.get_connection():
+        with pytest.raises(PoolError, match=f"taken at {__file__}:"):
+            await use(pool)
 
 
 @virtual

@@ -258,3 +258,17 @@ async def test_c13_what_is_brought_back_after_a_close_that_timed_out_arms_none()
     await settle()
     assert not tasks() + timers()
     assert not server.open
+
+
+@virtual
+async def test_c13_what_is_due_for_a_pool_that_is_gone_is_not_done():
+    """Whoever collects the garbage may take the pool before its maintenance."""
+    pool = ConnectionPool(strategy=Server(), max_size=1, max_idle=5)
+    await use(pool)
+    maintenance = pool._supply.maintenance
+    gone = weakref.ref(pool._supply)
+    del pool
+    gc.collect()
+    assert gone() is None
+    maintenance.fire(60)
+    assert not timers() + tasks()

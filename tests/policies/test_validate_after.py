@@ -493,15 +493,16 @@ async def test_c8_surplus_that_is_validated_for_nobody_goes():
     check_settled(pool)
 
 
+@pytest.mark.parametrize("options", [{}, {"connect_timeout": 5}], ids=["unlimited", "limited"])
 @virtual
-async def test_a_task_that_cannot_start_loses_the_connection_and_no_slot():
+async def test_a_task_that_cannot_start_loses_the_connection_and_no_slot(options):
     """Such as at the end of an event loop, or where a task factory refuses."""
 
     def refuse(loop, coro, **options):
         raise Halt
 
     server = Server()
-    pool = pool_for(server)
+    pool = pool_for(server, **options)
     await rested(pool, 1)
     loop = asyncio.get_running_loop()
     factory = loop.get_task_factory()
@@ -509,6 +510,7 @@ async def test_a_task_that_cannot_start_loses_the_connection_and_no_slot():
     with pytest.raises(Halt):
         step(pool.get_connection().__aenter__())
     loop.set_task_factory(factory)
+    assert not timers(), "C13"
     assert pool.stats().size == 0
     assert failed(pool) == 1
     await use(pool)
