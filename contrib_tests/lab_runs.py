@@ -19,7 +19,7 @@ def start(*arguments):
 def end(process):
     """Wait for its end; return its exit status, and what it wrote to stdout and to stderr."""
     try:
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=120)
     finally:
         process.kill()
     return process.returncode, out, err

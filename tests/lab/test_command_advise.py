@@ -45,6 +45,7 @@ def test_it_describes_the_recording_and_advises(file, capsys):
     assert f"{file}, pool 'shop': max_size=2, burst_limit=None" in out
     assert "300 in 992.00 s, 0.3 a second; each held one for 1.00 s on average, so 0.30 were in use" in out
     assert "waited      p50 0 µs, p99 1.00 s; none got no connection" in out
+    assert "opens       none was recorded, so they take no time (see --connect-seconds); resets take 0 µs" in out
     assert "The smallest that keeps the p99 within 10.0 ms: max_size=3: p99 0 µs" in out
     assert table(out)["2", "–"] == ["0 µs", "1.00 s", "1.00 s", "0", "2.00", "2", "2"]
 

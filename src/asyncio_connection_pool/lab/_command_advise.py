@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
+from statistics import fmean
 
 from asyncio_connection_pool.lab import _arguments, _figures
 from asyncio_connection_pool.lab._advisor import Advice, Advisor
@@ -33,6 +34,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     add("--shrink-delay", type=_arguments.seconds, default=30.0, metavar="TIME", help="how long a burst is kept (30s)")
     add("--acquire-timeout", type=_arguments.seconds, metavar="TIME", help="how long callers wait (for ever)")
     add("--max-waiting", type=_arguments.count_or_none, metavar="N", help="callers that may wait at once (any number)")
+    add("--reset-seconds", type=_arguments.seconds, metavar="TIME", help="how long a reset takes (as recorded)")
     add("--connect-seconds", type=_arguments.seconds, metavar="TIME", help="how long an open takes (as recorded)")
     add(
         "--busiest", type=_arguments.some_seconds, metavar="TIME", help="replay only the busiest stretch of that length"
@@ -69,7 +71,7 @@ def _read(path: Path) -> Recording:
 
 
 def _advisor(recording: Recording, options: Namespace, progress: Progress) -> Advisor:
-    policies = "shrink_delay acquire_timeout max_waiting connect_seconds seed"
+    policies = "shrink_delay acquire_timeout max_waiting connect_seconds reset_seconds seed"
     return Advisor(
         recording,
         options.target_p99,
@@ -86,8 +88,15 @@ def _describe(recording: Recording, path: Path) -> str:
         f"recorded    {path}, pool {recording.pool!r}: max_size={recording.max_size}, "
         f"burst_limit={recording.burst_limit}\n"
         f"callers     {_load(recording)}\n"
-        f"waited      p50 {p50}, p99 {p99}; {lost or 'none'} got no connection"
+        f"waited      p50 {p50}, p99 {p99}; {lost or 'none'} got no connection\n"
+        f"opens       {_opens(recording)}; resets take {_figures.seconds(recording.reset)} on average"
     )
+
+
+def _opens(recording: Recording) -> str:
+    if not recording.opens:
+        return "none was recorded, so they take no time (see --connect-seconds)"
+    return f"{len(recording.opens)}, which took {_figures.seconds(fmean(recording.opens))} on average"
 
 
 def _load(recording: Recording) -> str:

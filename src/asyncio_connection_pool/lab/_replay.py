@@ -53,6 +53,7 @@ def replay(
     max_size: int,
     burst_limit: int | None = None,
     connect_seconds: float | None = None,
+    reset_seconds: float | None = None,
     seed: int = 0,
     **options: Any,
 ) -> Outcome:
@@ -67,6 +68,7 @@ def replay(
         max_size: As for `ConnectionPool`.
         burst_limit: As for `ConnectionPool`.
         connect_seconds: How long an open takes; None: as recorded, or no time if none was.
+        reset_seconds: How long a reset takes; None: as recorded, on average.
         seed: For what is left to chance.
         options: Forwarded to `ConnectionPool`: `acquire_timeout`, `max_waiting`, `shrink_delay` and so on.
 
@@ -75,7 +77,9 @@ def replay(
         ValueError: An option is out of its range.
     """
     chance = random.Random(seed)
-    strategy = _Simulated(recording.opens if connect_seconds is None else (connect_seconds,), chance)
+    opens = recording.opens if connect_seconds is None else (connect_seconds,)
+    reset = recording.reset if reset_seconds is None else reset_seconds
+    strategy = _Resetting(opens, chance, reset) if reset else _Simulated(opens, chance)
     pool = ConnectionPool(strategy=strategy, max_size=max_size, burst_limit=burst_limit, name="replay", **options)
     day = _Day(pool)
     testing.run(day.live(recording, chance), debug=False)
@@ -131,8 +135,8 @@ class _Day:
 class _Simulated(ConnectionStrategy[None]):
     """Connections to nowhere, which are counted over time."""
 
-    def __init__(self, seconds: Sequence[float], chance: random.Random) -> None:
-        self._seconds = seconds
+    def __init__(self, opens: Sequence[float], chance: random.Random) -> None:
+        self._opens = opens
         self._chance = chance
         self._open = self.most = self.opened = 0
         self._area = 0.0
@@ -143,9 +147,9 @@ class _Simulated(ConnectionStrategy[None]):
         self._count(+1)
         self.opened += 1
         self.most = max(self.most, self._open)
-        if self._seconds:
+        if self._opens:
             try:
-                await asyncio.sleep(self._chance.choice(self._seconds))
+                await asyncio.sleep(self._chance.choice(self._opens))
             except asyncio.CancelledError:
                 self._count(-1)
                 raise
@@ -165,3 +169,14 @@ class _Simulated(ConnectionStrategy[None]):
     def mean(self, seconds: float) -> float:
         """Say how many were open on average."""
         return self._area / seconds if seconds else 0.0
+
+
+class _Resetting(_Simulated):
+    """The same, of a kind that is reset when it is given back."""
+
+    def __init__(self, opens: Sequence[float], chance: random.Random, reset: float) -> None:
+        super().__init__(opens, chance)
+        self._reset = reset
+
+    async def reset_connection(self, conn: None) -> None:
+        await asyncio.sleep(self._reset)
