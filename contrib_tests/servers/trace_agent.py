@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 from servers.process import Server, free_port
+
+PATIENCE_SECONDS = 30.0
 
 
 class TraceAgent(Server):
@@ -34,9 +37,14 @@ class TraceAgent(Server):
             return False
         return True
 
-    def spans(self) -> list[dict[str, Any]]:
-        """Return all spans that have arrived."""
-        return [span for trace in self._ask("/test/traces") for span in trace]
+    def spans(self, count: int) -> list[dict[str, Any]]:
+        """Return all spans that have arrived, as soon as they are so many, or after a long while."""
+        end = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            found = [span for trace in self._ask("/test/traces") for span in trace]
+            if len(found) >= count or time.monotonic() > end:
+                return found
+            time.sleep(0.05)
 
     def _ask(self, path: str) -> Any:
         with urlopen(self.url + path, timeout=10) as answer:
