@@ -115,10 +115,9 @@ def fetch(folder: Path) -> Path:
     return folder / sdist.name.removesuffix(".tar.gz")
 
 
-def run(suite: Path, url: str, files: list[str], pools: str) -> dict[str, str]:
+def run(suite: Path, url: str, paths: list[str], pools: str) -> dict[str, str]:
     """Run the tests with redis-py's pools, or with ours; return how each has ended."""
     report = suite / f"{pools}.xml"
-    paths = [f"tests/test_asyncio/{name}" for name in files if (suite / "tests" / "test_asyncio" / name).exists()]
     options = [
         *("-p", "redis_own_suite", "-p", "no:cacheprovider", "-p", "no:valkey", "-c", "/dev/null", "--rootdir", "."),
         *("-o", "asyncio_mode=auto", "-o", "asyncio_default_fixture_loop_scope=function", "-m", "not onlycluster"),
@@ -150,18 +149,26 @@ def outcome(case: ET.Element) -> tuple[str, str]:
     return name, next((tag for tag in ("failure", "error", "skipped") if case.find(tag) is not None), "passed")
 
 
-def judge(theirs: dict[str, str], ours: dict[str, str]) -> int:
-    """Print what differs; return how much of that has no reason."""
+def why_not(name: str) -> str | None:
+    """Say why a test does not apply to our pool, if it does not."""
+    return next((why for pattern, why in NOT_OURS.items() if fnmatchcase(name, pattern)), None)
+
+
+def judge(theirs: dict[str, str], ours: dict[str, str]) -> list[str]:
+    """Print how the tests have ended; return those that fail with ours for no reason that is known."""
     print("with redis-py's pools:", dict(Counter(theirs.values())))
     print("with ours:            ", dict(Counter(ours.values())))
-    unexplained = 0
-    for name, how in theirs.items():
-        if how != "passed" or ours.get(name) == "passed":
-            continue
-        reason = next((why for pattern, why in NOT_OURS.items() if fnmatchcase(name, pattern)), None)
-        unexplained += reason is None
-        print(f"{'does not apply' if reason else 'FAILS'}: {name}{f': {reason}' if reason else ''}")
-    return unexplained
+    worse = [name for name, how in theirs.items() if how == "passed" and ours.get(name) != "passed"]
+    for name in worse:
+        if reason := why_not(name):
+            print(f"does not apply: {name}: {reason}")
+    return [name for name in worse if not why_not(name)]
+
+
+def path(name: str) -> str:
+    """Write the name of a test as pytest wants it."""
+    module, _, rest = name.partition(".")
+    return f"tests/test_asyncio/{module}.py::{rest.replace('.', '::', 1)}"
 
 
 def main(files: list[str]) -> int:
@@ -170,12 +177,20 @@ def main(files: list[str]) -> int:
 
     with tempfile.TemporaryDirectory() as folder, valkey.start() as server:
         suite = fetch(Path(folder))
-        theirs, ours = (run(suite, server.url, files or FILES, pools) for pools in ("theirs", "ours"))
+        paths = [f"tests/test_asyncio/{name}" for name in files or FILES]
+        paths = [found for found in paths if (suite / found).exists()]
+        theirs, ours = (run(suite, server.url, paths, pools) for pools in ("theirs", "ours"))
         print(f"redis-py {redis.__version__}, Python {sys.version.split()[0]}")
-        unexplained = judge(theirs, ours)
-        if unexplained or os.environ.get("ACP_SHOW"):
+        failing = judge(theirs, ours)
+        for _ in range(3):  # some look at the clock, and the machine may have had much else to do
+            if failing:
+                again = run(suite, server.url, [path(name) for name in failing], "ours")
+                failing = [name for name in failing if again.get(name) != "passed"]
+        for name in failing:
+            print(f"FAILS: {name}")
+        if failing or os.environ.get("ACP_SHOW"):
             print((suite / "ours.log").read_text())
-        return bool(unexplained)
+        return bool(failing)
 
 
 if __name__ == "__main__":
