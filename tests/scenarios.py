@@ -61,6 +61,7 @@ class Caller:
         self.conn: Any = None
         self._end: asyncio.Future[BaseException | None] = asyncio.get_running_loop().create_future()
         self.task = asyncio.create_task(self._run())
+        _running.add(self.task)
         self.task.add_done_callback(_retrieve)
 
     async def _run(self) -> None:
@@ -87,8 +88,13 @@ class Caller:
         return asyncio.CancelledError() if self.task.cancelled() else self.task.exception()
 
 
+_running: set[asyncio.Task[None]] = set()
+"""Callers that no test keeps: nothing else does, and the garbage collector would end them at any moment."""
+
+
 def _retrieve(task: asyncio.Task[None]) -> None:
     """Tell asyncio that somebody knows how it ended, whether the test asks or not."""
+    _running.discard(task)
     if not task.cancelled():
         task.exception()
 

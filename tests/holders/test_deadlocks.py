@@ -27,6 +27,7 @@ class Nesting:
         self.leave = asyncio.Event()
         self.entered = False
         self.task = asyncio.create_task(self._run(depth), name=name)
+        self.task.add_done_callback(lambda task: task.cancelled() or task.exception())  # somebody knows how it ended
 
     async def _run(self, depth):
         async with self.pool.get_connection():
