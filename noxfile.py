@@ -290,6 +290,13 @@ def examples(session: nox.Session) -> None:
 
 
 @nox.session(python=MAIN, requires=["build"])
+def lab(session: nox.Session) -> None:
+    """Hold what the lab's advisor predicts against what is then measured on a real PostgreSQL; takes some minutes."""
+    install(session, *group("tests", "postgres"), extra="asyncpg")
+    session.run("python", "contrib_tests/lab_prediction.py", *session.posargs)
+
+
+@nox.session(python=MAIN, requires=["build"])
 def explore(session: nox.Session) -> None:
     """Explore at least 500,000 schedules (ACP_EXPLORE_SCHEDULES says how many); takes its time."""
     install(session, *group("tests"))
