@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from contextlib import contextmanager, nullcontext
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from asyncio_connection_pool import PoolObserver
 from asyncio_connection_pool.contrib._datadog_meter import Meter
@@ -124,7 +124,8 @@ def _checked_tags(value: Any) -> tuple[str, ...]:
         return ()
     if isinstance(value, str) or not isinstance(value, Iterable):
         raise TypeError(f"extra_tags must be a list of tags such as ['env:prod'], or None, not {_shown(value)}")
-    tags: tuple[Any, ...] = tuple(cast("Iterable[Any]", value))
+    given: Iterable[Any] = value
+    tags = tuple(given)
     for tag in tags:
         if not isinstance(tag, str):
             raise TypeError(f"each of extra_tags must be a str such as 'env:prod', not {_shown(tag)}")
