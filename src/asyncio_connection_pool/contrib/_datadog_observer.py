@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from contextlib import contextmanager, nullcontext
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -12,11 +11,11 @@ from asyncio_connection_pool import PoolObserver
 from asyncio_connection_pool.contrib._datadog_meter import Meter
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterable
     from contextlib import AbstractContextManager
 
     from asyncio_connection_pool import ConnectionPool
-    from asyncio_connection_pool.events import Bursting
+    from asyncio_connection_pool.events import Bursting, Closed, Created, CreateFailed, Released
 
 tracer: Any = import_module("ddtrace.trace").tracer  # which has no types
 
@@ -69,12 +68,25 @@ class DatadogObserver(PoolObserver):
         if self._meter is not None:
             self._meter.note(event)
 
-    def _changed(self, event: object = None) -> None:  # noqa: ARG002 - whatever it was
+    def on_release(self, event: Released) -> None:  # noqa: ARG002 - that it was, is enough
         """Have the gauges looked at."""
+        self._changed()
+
+    def on_create(self, event: Created) -> None:  # noqa: ARG002
+        """Have the gauges looked at."""
+        self._changed()
+
+    def on_create_failure(self, event: CreateFailed) -> None:  # noqa: ARG002
+        """Have the gauges looked at."""
+        self._changed()
+
+    def on_close(self, event: Closed) -> None:  # noqa: ARG002
+        """Have the gauges looked at."""
+        self._changed()
+
+    def _changed(self) -> None:
         if self._meter is not None:
             self._meter.wake()
-
-    on_release = on_create = on_create_failure = on_close = _changed
 
     # Spans. Each is in the trace of the caller, whatever task it is made in.
 
@@ -122,10 +134,9 @@ def _checked_service(value: Any) -> str:
 def _checked_tags(value: Any) -> tuple[str, ...]:
     if value is None:
         return ()
-    if isinstance(value, str) or not isinstance(value, Iterable):
+    if isinstance(value, str) or not hasattr(value, "__iter__"):
         raise TypeError(f"extra_tags must be a list of tags such as ['env:prod'], or None, not {_shown(value)}")
-    given: Iterable[Any] = value
-    tags = tuple(given)
+    tags: tuple[Any, ...] = tuple(value)
     for tag in tags:
         if not isinstance(tag, str):
             raise TypeError(f"each of extra_tags must be a str such as 'env:prod', not {_shown(tag)}")
