@@ -45,7 +45,7 @@ def test_it_describes_the_recording_and_advises(file, capsys):
     assert f"{file}, pool 'shop': max_size=2, burst_limit=None" in out
     assert "300 in 992.00 s, 0.3 a second; each held one for 1.00 s on average, so 0.30 were in use" in out
     assert "waited      p50 0 µs, p99 1.00 s; none got no connection" in out
-    assert "opens       none was recorded, so they take no time (see --connect-seconds); resets take 0 µs" in out
+    assert "opens       none was recorded, so they take no time (see --connect-seconds)" in out
     assert "The smallest that keeps the p99 within 10.0 ms: max_size=3: p99 0 µs" in out
     assert table(out)["2", "–"] == ["0 µs", "1.00 s", "1.00 s", "0", "2.00", "2", "2"]
 
@@ -78,6 +78,11 @@ def test_where_no_size_does_it_says_why(file, capsys):
     assert (
         "No size keeps the p99 within 10.0 ms: what remains is the time that an open takes" in capsys.readouterr().out
     )
+
+
+def test_a_reset_takes_as_long_as_is_said(file, capsys):
+    assert main(["advise", str(file), "--reset-seconds", "2s"]) == 0
+    assert table(capsys.readouterr().out)["1", "–"][2] == "6.00 s", "two holds and two resets"
 
 
 def test_the_busiest_stretch_can_be_looked_at_alone(file, capsys):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import random
 import subprocess
 import sys
 
@@ -72,24 +71,6 @@ async def test_it_keeps_those_who_gave_up_or_were_refused(path):
     assert Recording.read(path).callers == (Caller(0, 5), Caller(1, None, 2), Caller(2, None))
 
 
-class Reset(FakeStrategy):
-    """Resets what is given back, which takes a while."""
-
-    async def reset_connection(self, conn):
-        await asyncio.sleep(0.5)
-
-
-@virtual
-async def test_it_estimates_how_long_a_reset_takes(path):
-    chance = random.Random(1)
-    pool = ConnectionPool(strategy=Reset(), max_size=30, observers=[Recorder(path)])
-    async with pool, asyncio.TaskGroup() as group:
-        for _ in range(5_000):
-            group.create_task(come(pool, 0, 1))
-            await asyncio.sleep(chance.expovariate(5))
-    assert Recording.read(path).reset == pytest.approx(0.5, rel=0.1)
-
-
 @virtual
 async def test_lines_are_written_a_second_after_the_last_at_the_latest(path):
     pool = recorded_pool(path)
@@ -108,9 +89,7 @@ async def test_many_lines_are_written_at_once(path):
     written = len(path.read_text().splitlines())
     assert 1 < written < 300
     await pool.close()
-    lines = path.read_text().splitlines()
-    assert len([line for line in lines if "held" in line]) == 300
-    assert len(lines) <= 304, "the header, an open, and how many were being reset, each time it wrote"
+    assert len(path.read_text().splitlines()) == 302, "the header, an open, and all callers"
 
 
 @virtual
@@ -222,9 +201,8 @@ def test_a_line_that_was_being_written_when_the_process_died_is_left_out(path):
         ([HEADER], "nobody has given a connection back yet"),
         ([HEADER, {"at": 0, "refused": "max_waiting"}], "nobody has given a connection back yet"),
         ([HEADER, {"at": "soon", "held": 1, "waited": 0}], "no recording that this version can read"),
-        ([HEADER, {"held": 1, "waited": 0}], "nobody has given a connection back yet"),
+        ([HEADER, {"held": 1, "waited": 0}], "KeyError"),
         ([{"recording": 1}, {"at": 0, "held": 1, "waited": 0}], "KeyError"),
-        ([HEADER, {"resetting": 1}], "KeyError"),
         ([HEADER, "{"], "line 2 is no JSON object"),
     ],
     ids=str,

@@ -34,7 +34,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     add("--shrink-delay", type=_arguments.seconds, default=30.0, metavar="TIME", help="how long a burst is kept (30s)")
     add("--acquire-timeout", type=_arguments.seconds, metavar="TIME", help="how long callers wait (for ever)")
     add("--max-waiting", type=_arguments.count_or_none, metavar="N", help="callers that may wait at once (any number)")
-    add("--reset-seconds", type=_arguments.seconds, metavar="TIME", help="how long a reset takes (as recorded)")
+    add(
+        "--reset-seconds", type=_arguments.seconds, default=0.0, metavar="TIME", help="how long a reset takes (no time)"
+    )
     add("--connect-seconds", type=_arguments.seconds, metavar="TIME", help="how long an open takes (as recorded)")
     add(
         "--busiest", type=_arguments.some_seconds, metavar="TIME", help="replay only the busiest stretch of that length"
@@ -89,7 +91,7 @@ def _describe(recording: Recording, path: Path) -> str:
         f"burst_limit={recording.burst_limit}\n"
         f"callers     {_load(recording)}\n"
         f"waited      p50 {p50}, p99 {p99}; {lost or 'none'} got no connection\n"
-        f"opens       {_opens(recording)}; resets take {_figures.seconds(recording.reset)} on average"
+        f"opens       {_opens(recording)}"
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import time
-import weakref
 from asyncio import get_running_loop
 from bisect import bisect
 from pathlib import Path
@@ -15,16 +14,12 @@ from asyncio_connection_pool import PoolObserver
 from asyncio_connection_pool.lab._recording import FORMAT, earlier_half
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from asyncio_connection_pool import ConnectionPool, events
 
 MANY: Final = 256
 """Lines that are written at once."""
 OFTEN: Final = 1.0
 """Seconds after which fewer are."""
-LOOK: Final = 16
-"""After so many acquisitions it looks how many connections are being reset: no event tells how long a reset takes."""
 LEAST_BYTES: Final = 65_536
 
 
@@ -64,10 +59,6 @@ class Recorder(PoolObserver):
         self._lines: list[str] = []
         self._in_use: list[tuple[float, float]] = []
         """When each connection in use was handed out, and how long its caller had waited; in order."""
-        self._pool: Callable[[], ConnectionPool[Any] | None] = lambda: None
-        self._acquired = 0
-        self._resetting: list[int] = []
-        """What each look has seen."""
         self._zero: float | None = None
         self._written = 0.0
         self._begin_file()
@@ -82,7 +73,6 @@ class Recorder(PoolObserver):
         """
         if self._header:
             raise ValueError(f"a Recorder is for one pool: give {pool.name!r} one of its own, with a file of its own")
-        self._pool = weakref.ref(pool)
         limits = {"max_size": pool.max_size, "burst_limit": pool.burst_limit}
         self._header = json.dumps({"recording": FORMAT, "began": time.time(), "pool": pool.name, **limits}) + "\n"
         self._append(self._header)
@@ -94,9 +84,6 @@ class Recorder(PoolObserver):
     def on_acquire(self, event: events.Acquired) -> None:
         """Remember when, until the connection is given back."""
         self._in_use.append((self._now(), event.waited))
-        self._acquired += 1
-        if self._acquired % LOOK == 0 and (pool := self._pool()):
-            self._resetting.append(pool.stats().resetting)
 
     def on_release(self, event: events.Released) -> None:
         """Write down a caller that was served."""
@@ -149,9 +136,6 @@ class Recorder(PoolObserver):
 
     def _write(self) -> None:
         lines, self._lines = self._lines, []
-        looks, self._resetting = self._resetting, []
-        if looks:
-            lines.append(f'{{"resetting":{sum(looks)},"looks":{len(looks)}}}\n')
         if os.getpid() != self._process:
             return
         if self._size > self._most - MANY * 100:  # the next lines might be too many

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
 
 FORMAT: Final = 1
 
@@ -45,8 +45,6 @@ class Recording:
     """In the order in which they came."""
     opens: tuple[float, ...] = ()
     """How long each open took, in seconds."""
-    reset: float = 0.0
-    """How long a reset took on average, in seconds."""
     pool: str = "pool"
     """Its name."""
     max_size: int | None = None
@@ -72,21 +70,14 @@ class Recording:
     @classmethod
     def _of(cls, path: Path, header: dict[str, Any], lines: Iterable[dict[str, Any]]) -> Self:
         try:
-            callers = [_caller(line) for line in lines if "at" in line and "opened" not in line]
-            looks = [(int(line["resetting"]), int(line["looks"])) for line in lines if "resetting" in line]
+            callers = [_caller(line) for line in lines if "opened" not in line]
             opens = tuple(float(line["opened"]) for line in lines if "opened" in line)
             about = {name: header[name] for name in ("pool", "max_size", "burst_limit")}
         except (KeyError, TypeError, ValueError) as error:
             raise RecordingError(f"{path} is no recording that this version can read: {error!r}") from error
         if not any(caller.held is not None for caller in callers):
             raise RecordingError(f"{path} is a recording in which nobody has given a connection back yet")
-        found = cls(_from_zero(callers), opens, **about)
-        return replace(found, reset=found._mean_reset(looks))
-
-    def _mean_reset(self, looks: Sequence[tuple[int, int]]) -> float:
-        """Apply Little's law: what is being reset on average is resets a second, times the seconds that one takes."""
-        seen = sum(resetting for resetting, _ in looks)
-        return seen / sum(number for _, number in looks) * self.seconds / len(self.holds) if seen else 0.0
+        return cls(_from_zero(callers), opens, **about)
 
     @property
     def seconds(self) -> float:

@@ -53,7 +53,7 @@ def replay(
     max_size: int,
     burst_limit: int | None = None,
     connect_seconds: float | None = None,
-    reset_seconds: float | None = None,
+    reset_seconds: float = 0,
     seed: int = 0,
     **options: Any,
 ) -> Outcome:
@@ -68,7 +68,7 @@ def replay(
         max_size: As for `ConnectionPool`.
         burst_limit: As for `ConnectionPool`.
         connect_seconds: How long an open takes; None: as recorded, or no time if none was.
-        reset_seconds: How long a reset takes; None: as recorded, on average.
+        reset_seconds: How long a reset takes, of which observers are not told.
         seed: For what is left to chance.
         options: Forwarded to `ConnectionPool`: `acquire_timeout`, `max_waiting`, `shrink_delay` and so on.
 
@@ -78,8 +78,7 @@ def replay(
     """
     chance = random.Random(seed)
     opens = recording.opens if connect_seconds is None else (connect_seconds,)
-    reset = recording.reset if reset_seconds is None else reset_seconds
-    strategy = _Resetting(opens, chance, reset) if reset else _Simulated(opens, chance)
+    strategy = _Resetting(opens, chance, reset_seconds) if reset_seconds else _Simulated(opens, chance)
     pool = ConnectionPool(strategy=strategy, max_size=max_size, burst_limit=burst_limit, name="replay", **options)
     day = _Day(pool)
     testing.run(day.live(recording, chance), debug=False)
