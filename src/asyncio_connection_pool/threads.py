@@ -22,7 +22,7 @@ __all__ = ("ThreadConnection",)
 Raw = TypeVar("Raw")
 T = TypeVar("T")
 P = ParamSpec("P")
-log = logging.getLogger("asyncio_connection_pool")
+log: logging.Logger = logging.getLogger("asyncio_connection_pool")
 
 Job = tuple[Callable[[], Any], "Future[Any]"]
 NOTHING: Final[Any] = object()
