@@ -45,6 +45,7 @@ class FakeBudget(BurstBudget):
         self.reserved: dict[Borrower, int] = {}
         self.borrowers: list[Borrower] = []
         """Every pool that ever joined."""
+        self.released: list[int] = []
         self.asked = 0
         self.asking = 0
         self.looked = 0
@@ -89,7 +90,8 @@ class FakeBudget(BurstBudget):
         return answer is not REFUSED
 
     def release(self, borrower: Borrower, permits: int) -> None:
-        assert 0 < permits <= self.given[borrower], "what was not borrowed is given back"
+        assert 0 <= permits <= self.given[borrower], "what was not borrowed is given back"
+        self.released.append(permits)
         self.given[borrower] -= permits
 
     def look(self) -> None:

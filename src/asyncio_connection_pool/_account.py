@@ -72,6 +72,8 @@ class Account(Generic[Conn]):
         self._paused = False
         """Whether a refusal is being waited out."""
         self._refusals = 0
+        self._over = 0
+        """Connections that were open without a permit when that was looked at last."""
         self.leaving: asyncio.Task[None] | None = None
         """What tells the budget that the pool is closed."""
         self.fit()
@@ -119,6 +121,7 @@ class Account(Generic[Conn]):
         if keep >= self.permits:
             return
         self.permits = keep
+        self._over = max(0, self.used - keep)
         self.fit()
         while (slot := self._ledger.pop_unpermitted()) is not None:
             self._keeper.retire(slot)
@@ -230,10 +233,11 @@ class Account(Generic[Conn]):
         """
         if self.firm > self.max_size:
             self.firm = max(self.max_size, min(self.firm, self._settled - self.permits))
-        spare = self.permits - self.used
-        if spare > 0:
-            self.permits -= spare
-            self._budget.release(self, spare)
+        spare, before = self.permits - self.used, self._over
+        self._over = max(0, -spare)
+        if spare > 0 or self._over < before:
+            self.permits -= max(0, spare)
+            self._budget.release(self, max(0, spare))
         self.fit()
         if self._joined is None or not self._ledger.shut or self._ledger.slots:
             return None

@@ -415,6 +415,7 @@ async def test_what_is_in_use_is_closed_when_it_is_given_back_and_the_exit_does_
     holders[2].leave()
     await asyncio.sleep(6)
     assert (closed(pool), pool.stats().idle) == ({"revoked": 2}, 1)
+    assert budget.released == [0, 0], "the budget hears of each"
     await finish(pool, budget)
 
 
