@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from contextlib import suppress
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
@@ -179,8 +179,8 @@ def _text(value: Any) -> str:
 
 def _pairs(values: Any) -> Any:
     """Pair what the server sent as a flat list, a list of pairs or a mapping, as its protocol has it."""
-    if isinstance(values, dict):
-        return cast("dict[Any, Any]", values).items()
+    if hasattr(values, "items"):
+        return values.items()
     if values and isinstance(values[0], (list, tuple)):
         return values
     return zip(values[::2], values[1::2], strict=True)
