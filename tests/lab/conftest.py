@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 import pytest
 
@@ -36,5 +37,5 @@ def server(monkeypatch):
     monkeypatch.setitem(
         _targets.KINDS, "fake", lambda url, query: Target(_targets.url_name(url), fake.strategy, query, fake.operate)
     )
-    monkeypatch.setattr(asyncio, "run", testing.run)
+    monkeypatch.setattr(asyncio, "run", partial(testing.run, debug=False))  # it is much work, and not the core's
     return fake
