@@ -14,6 +14,7 @@ from asyncio_connection_pool import ConnectionPool, ConnectionStrategy
 from asyncio_connection_pool.contrib._newborn import whole_or_nothing
 
 try:
+    from asyncio_connection_pool.contrib._asyncpg_budget import PostgresBurstBudget
     from asyncio_connection_pool.contrib._asyncpg_session import Insisting, Watch, asyncpg, with_session
 except ImportError as _error:
     raise ImportError(
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     _Lease = AbstractAsyncContextManager[Any, bool | None]
 
-__all__ = ("PostgresConnectionStrategy", "PostgresPool", "create_pool")
+__all__ = ("PostgresBurstBudget", "PostgresConnectionStrategy", "PostgresPool", "create_pool")
 
 _POOL_OPTIONS = inspect.signature(ConnectionPool).parameters.keys() - {"strategy"}
 

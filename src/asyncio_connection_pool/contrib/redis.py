@@ -11,6 +11,7 @@ from asyncio_connection_pool import ConnectionStrategy
 try:
     from redis.asyncio import Redis
 
+    from asyncio_connection_pool.contrib._redis_budget import RedisBurstBudget
     from asyncio_connection_pool.contrib._redis_pool import RedisConnectionPool
     from asyncio_connection_pool.contrib._redis_session import OneConnection
 except ImportError as _error:
@@ -18,7 +19,7 @@ except ImportError as _error:
         f"{__name__} needs redis-py 4.5.5 or later: pip install asyncio-connection-pool[redis]"
     ) from _error
 
-__all__ = ("RedisConnectionPool", "RedisConnectionStrategy")
+__all__ = ("RedisBurstBudget", "RedisConnectionPool", "RedisConnectionStrategy")
 
 
 class RedisConnectionStrategy(ConnectionStrategy[Redis]):
