@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
+import pytest
+
 import loops
+
+
+@pytest.fixture
+def caplog(caplog):
+    """Leave asyncio's own records out: it may tell, in any test, of a task that another test has left."""
+
+    def is_ours(record):
+        return record.name != "asyncio"
+
+    caplog.handler.addFilter(is_ours)
+    yield caplog
+    caplog.handler.removeFilter(is_ours)
 
 
 def pytest_asyncio_loop_factories(config, item):
