@@ -74,15 +74,15 @@ class FleetBudget(BurstBudget):
         timeout: float = 0.25,
     ) -> None:
         """Check the arguments; nothing is asked yet."""
-        self.name = _text(name)
-        self.limit = _limit(limit)
-        self.lease_time = _seconds("lease_time", lease_time)
+        self.name: str = _text(name)
+        self.limit: int = _limit(limit)
+        self.lease_time: float = _seconds("lease_time", lease_time)
         patience = 6 * self.lease_time if reservation_time is None else reservation_time
-        self.reservation_time = _seconds("reservation_time", patience)
+        self.reservation_time: float = _seconds("reservation_time", patience)
         if self.reservation_time < self.lease_time:
             raise ValueError(f"reservation_time must not be below lease_time: {reservation_time} is below {lease_time}")
         self.strict = strict
-        self.timeout = _seconds("timeout", timeout)
+        self.timeout: float = _seconds("timeout", timeout)
         self._clock = get_clock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pid = 0
