@@ -29,8 +29,6 @@ LOOKS = ("false", "true", "Exception", "BaseException")
 METHODS = {Plain: ("create", "close"), Full: ("create", "close", "reset")}
 """What can go wrong, by fake."""
 TIMEOUTS = {"acquire_timeout": 10, "connect_timeout": 3, "close_timeout": 3}
-HORIZON = 100.01
-"""The second at which whoever is not done never will be; nothing else happens then."""
 
 
 class Alarm(BaseException):
@@ -79,6 +77,8 @@ def _look(look: str) -> Look:
 class FaultRun(Run):
     """One run of a case."""
 
+    horizon = 100.01
+    """The second at which whoever is not done never will be; nothing else happens then."""
     patience = 0
     """Seconds that the pool may take to recover."""
 
@@ -94,10 +94,10 @@ class FaultRun(Run):
 
     async def main(self) -> None:
         self.server.script(**self.case.script())
-        self.loop.call_later(HORIZON - 1, setattr, self.loop, "on_tick", lambda: None)
+        self.loop.call_later(self.horizon - 1, setattr, self.loop, "on_tick", lambda: None)
         self.loop.on_iteration, self.loop.on_tick = self.watch, self.strike
         self.begin()
-        await asyncio.sleep(HORIZON)
+        await asyncio.sleep(self.horizon)
         self.judge_hangs()
         self._judge_errors()
         self.server.heal()

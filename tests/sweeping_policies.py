@@ -50,6 +50,7 @@ class PolicyCase(Case):
 class PolicyRun(FaultRun):
     """One run of a case."""
 
+    horizon = 30.01  # the pool goes on and on
     patience = 5
 
     def begin(self) -> None:
