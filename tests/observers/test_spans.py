@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 
@@ -52,14 +53,13 @@ async def test_spans_have_the_parents_that_one_expects():
 
     await asyncio.gather(request("a"), request("b"))
     await asyncio.create_task(request("c"))
-    assert tracer.parents == [
-        ("acquiring", "a"),
-        ("waiting", "acquiring"),
-        ("acquiring", "b"),
-        ("waiting", "acquiring"),
-        ("opening", "waiting"),
-        ("acquiring", "c"),
-    ]
+    assert Counter(tracer.parents) == {
+        ("acquiring", "a"): 1,
+        ("acquiring", "b"): 1,
+        ("acquiring", "c"): 1,
+        ("waiting", "acquiring"): 2,
+        ("opening", "waiting"): 1,
+    }
 
 
 @virtual
