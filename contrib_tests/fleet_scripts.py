@@ -44,7 +44,6 @@ class Traffic:
             firm=draw.choice([0, 1, 1, 2, self.limit]),
             kept=kept,
             want=kept + draw.choice([0, 0, 1, 3]),
-            hungry=draw.random() < 0.2,
         )
         self.sent.append(request)
         return request

@@ -18,8 +18,8 @@ RUN = "string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') or ''"
 LINE = "local ok, answer = pcall(redis.call, 'PUBSUB', 'NUMSUB', line .. name)\n  return ok and tonumber(answer[2]) > 0"
 WAIT = "redis.call('ZADD', late_key, now + lease / 4, name)"
 MADE_UP = {
-    CLOCK: "local now = tonumber(ARGV[13])",
-    RUN: "ARGV[14]",
+    CLOCK: "local now = tonumber(ARGV[12])",
+    RUN: "ARGV[13]",
     LINE: "return name == member",
     WAIT: "do end  -- the model looks again at once",
 }

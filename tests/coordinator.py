@@ -134,7 +134,7 @@ class Coordinator:
         in_grace = now < self.grace_until
         kept = request.kept if in_grace else min(account.burst, request.kept)
         gives_back, account.burst = kept < account.burst, kept
-        account.wants = request.want > 0 or request.hungry
+        account.wants = request.want > 0
         account.hungry = account.hungry and account.wants
         others = sum(other.hungry for other in self.members.values() if other is not account)
         share = self._share(account, request.seq) if others else None
@@ -145,7 +145,7 @@ class Coordinator:
             more = min(more, share - account.burst) if now >= account.rests_until else 0
         if more > 0 and not in_grace:
             account.burst += more
-        account.hungry = request.hungry or account.burst < request.want or account.firm < account.claim
+        account.hungry = account.burst < request.want or account.firm < account.claim
         return share
 
     def _share(self, account: Account, seq: int) -> int:

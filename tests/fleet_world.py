@@ -164,6 +164,7 @@ class Process:
         self.cut_since = math.inf
         self.heard_at = 0.0
         """When its last message came."""
+        self.excused_at_death = 0
         self.forgotten = False
         """Whether it lost its line while it was frozen, and was not heard since."""
         self.served = 0
@@ -223,6 +224,8 @@ class World:
         self.coordinator = Coordinator(self._line)
         self.coordinator_up = True
         self.lost_memory_at = -math.inf
+        self.returned = False
+        """Whether a member that was forgotten has come back, and found that its room was lent."""
         self.messages = 0
         self.most = 0
         self.excuses = 0
@@ -284,8 +287,10 @@ class World:
             return
         if process.alive and not process.done:
             process.line = True
-        process.heard_at, process.forgotten = self.now, False
+        self.returned |= self._excused(process) > 0
+        process.heard_at = self.now
         reply = self.coordinator.sync(request, self.now)
+        process.forgotten = process.forgotten and self._missing(process) > 0
         if self.random.random() > self.loss:
             self.later(self._delay(), lambda: self._deliver(process, answer, reply))
 
@@ -304,6 +309,7 @@ class World:
         return process
 
     def kill(self, process: Process) -> None:
+        process.excused_at_death = self._excused(process)
         process.alive = process.frozen = False
         process.server.lose_all()
 
@@ -355,23 +361,33 @@ class World:
         seen = self.open
         self.most = max(self.most, seen)
         if seen > self.limit:
-            excused = sum(map(self._excused, self.processes))
+            excused = sum(map(self._excused, self.processes)) + self._overcommitted
             self.excuses += 1
             assert seen <= self.limit + excused, f"at {self.now:.3f} {seen} of {self.limit}, {excused} excused"
         assert not self.complaints
 
+    @property
+    def _overcommitted(self) -> int:
+        """How many it has to get back from others since a member has come back that was forgotten."""
+        over = max(0, self.coordinator.reserved + self.coordinator.lent - self.limit)
+        self.returned = self.returned and over > 0
+        return over if self.returned else 0
+
     def _excused(self, process: Process) -> int:
         """How many connections the coordinator can't know of, by what it says of itself in its docstring."""
-        account = self.coordinator.members.get(process.member)
-        missing = len(process.server.seen) - (account.firm + account.burst if account else 0)
-        if missing <= 0 or not process.alive:
-            return 0
+        missing = self._missing(process)
         process.forgotten |= process.frozen and not process.line
-        if process.forgotten:
-            return missing
+        if missing <= 0 or process.forgotten:
+            return max(0, missing)
+        if not process.alive:
+            return min(missing, process.excused_at_death)
         lost = self.lost_memory_at > process.heard_at
-        over_at = self.lost_memory_at + LEASE if lost else process.heard_at + RESERVATION
+        over_at = min(process.heard_at + RESERVATION, self.lost_memory_at + LEASE if lost else math.inf)
         return min(missing, process.max_size) if self.now >= over_at else 0
+
+    def _missing(self, process: Process) -> int:
+        account = self.coordinator.members.get(process.member)
+        return len(process.server.seen) - (account.firm + account.burst if account else 0)
 
     def inspect(self) -> FleetStats:
         model = self.coordinator

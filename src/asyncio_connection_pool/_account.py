@@ -105,9 +105,11 @@ class Account(Generic[Conn]):
         return min(len(self._ledger.idle), max(0, self._ledger.held - len(self._asking) - self.firm))
 
     @property
-    def hungry(self) -> bool:
-        """Whether callers wait for what was refused."""
-        return self._paused and self._ledger.queue.length > self._ledger.supply
+    def wants(self) -> int:
+        """Connections that callers wait for since they were refused."""
+        ledger = self._ledger
+        missing = min(ledger.queue.length - ledger.supply, ledger.most - len(ledger.slots))
+        return max(0, missing) if self._paused else 0
 
     def resume(self) -> None:
         """Ask again, if a refusal is being waited out."""

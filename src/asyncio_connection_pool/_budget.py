@@ -38,8 +38,8 @@ class Borrower(Protocol):
         ...
 
     @property
-    def hungry(self) -> bool:
-        """Whether callers wait for a connection that was refused."""
+    def wants(self) -> int:
+        """Connections that callers wait for since they were refused."""
         ...
 
     def resume(self) -> None:

@@ -138,12 +138,12 @@ async def test_a_budget_may_say_that_it_is_time_to_ask_again():
     budget = FakeBudget(0)
     pool = build(budget)
     first, second = await callers(pool, 2)
-    assert account(pool).hungry
+    assert account(pool).wants == 1
     budget.permits = 1
     account(pool).resume()
     await settle()
     assert second.entered
-    assert not account(pool).hungry
+    assert account(pool).wants == 0
     account(pool).resume()
     await leave_all([first, second])
     await finish(pool, budget)

@@ -87,7 +87,6 @@ class PostgresBurstBudget(FleetBudget):
                 request.firm,
                 request.kept,
                 request.want,
-                request.hungry,
             )
         except BaseException:
             self._cut()

@@ -46,7 +46,7 @@ CREATE UNLOGGED TABLE IF NOT EXISTS burst_budget_member (
 FUNCTION: Final = f"""
 CREATE OR REPLACE FUNCTION pg_temp.burst_budget_sync(
     its_budget text, its_name text, its_label text, its_seq bigint, known bool, its_limit int, lease float8,
-    patience float8, its_firm int, kept int, want int, is_hungry bool,
+    patience float8, its_firm int, kept int, want int,
     OUT status text, OUT firm int, OUT burst int, OUT share int, OUT free int, OUT pace float8
 ) LANGUAGE plpgsql AS $$
 DECLARE
@@ -126,7 +126,7 @@ BEGIN
     keeps := CASE WHEN now < b.grace THEN kept ELSE least(m.burst, kept) END;
     gives_back := keeps < m.burst;
     m.burst := keeps;
-    m.wants := want > 0 OR is_hungry;
+    m.wants := want > 0;
     free_now := b.most - others.claim - m.claim - others.lent - m.burst;
     more := least(want - m.burst, free_now);
     IF others.hungry > 0 THEN
@@ -142,7 +142,7 @@ BEGIN
     IF more > 0 AND now >= b.grace THEN
         m.burst := m.burst + more;
     END IF;
-    m.hungry := is_hungry OR m.burst < want OR m.firm < m.claim;
+    m.hungry := m.burst < want OR m.firm < m.claim;
 
     INSERT INTO burst_budget_member SELECT m.* ON CONFLICT (budget, name) DO UPDATE SET
         label = m.label, seq = m.seq, firm = m.firm, claim = m.claim, burst = m.burst, wants = m.wants,
@@ -154,7 +154,7 @@ BEGIN
 END $$;
 """  # noqa: S608 - nothing but constants of ours
 
-SYNC: Final = "SELECT * FROM pg_temp.burst_budget_sync($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"
+SYNC: Final = "SELECT * FROM pg_temp.burst_budget_sync($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
 LINE: Final = "SELECT pg_advisory_lock_shared(hashtextextended($1, 0))"
 INSPECT: Final = """
 SELECT coalesce(max(b.most), 0) AS most, coalesce(sum(m.firm), 0)::int AS firm, coalesce(sum(m.burst), 0)::int AS lent,

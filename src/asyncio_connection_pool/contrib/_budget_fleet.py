@@ -210,7 +210,7 @@ class FleetBudget(BurstBudget):
             member = self._member
             try:
                 async with asyncio.timeout(GOODBYE):
-                    await self._send(member.request(self._clock(), firm=0, kept=0, want=0, hungry=False))
+                    await self._send(member.request(self._clock(), firm=0, kept=0, want=0))
             except Exception as error:
                 log.info("%r: no goodbye, so what is reserved stands until its time is over: %r", self, error)
             finally:

@@ -75,7 +75,9 @@ class Heartbeat:
         self._quiet_until = -math.inf
         """Until when nothing is sent by itself, since the last message failed."""
         self._not_before = -math.inf
-        """Until when it makes no sense to ask for more."""
+        """Until when nothing more is to be asked for, so that the coordinator is not overrun."""
+        self._spare = 0
+        """Permits that were granted to nobody in particular, until the next message."""
         self._overdue = 0
         self._overdue_until = -math.inf
         """What there was when some was aborted, and until when the server may still see that."""
@@ -84,11 +86,16 @@ class Heartbeat:
 
     async def ask(self, borrower: Borrower) -> bool:
         """Ask for one permit, unless the answer is known."""
-        if borrower not in self.holdings or self._clock() < max(self._not_before, self._overdue_until):
+        if borrower not in self.holdings or self._clock() < self._overdue_until:
             return False
+        self.look()
+        if self._spare:
+            self._spare -= 1
+            self.holdings.grant(borrower)
+            return True
         ask = Ask(borrower)
         self._asks.append(ask)
-        self.wake()
+        self._ask_soon()
         try:
             return await ask.answer
         except BaseException:
@@ -132,15 +139,17 @@ class Heartbeat:
         error = None if flight.cancelled() else flight.exception()
         if error is not None:
             log.error("the heartbeat of %s failed", self.member.label, exc_info=error)
-        if self.holdings and (self._news or self._asks):
+        if self.holdings and self._news:
             self.wake()
+        elif self.holdings and self._asks:
+            self._ask_soon()
         self._arm()
 
     async def _exchange(self) -> None:
         """Send one message, and follow its answer; whoever waits for it is told, whatever happens."""
         asks, self._asks = [ask for ask in self._asks if not ask.answer.done()], []
         listeners, self._listeners = self._listeners, []
-        kept, self._news, self._tell_at = self._kept, False, math.inf
+        kept, self._news, self._tell_at, self._spare = self._kept, False, math.inf, 0
         outcome: Reply | Exception = ConnectionError("the question was broken off")
         try:
             async with asyncio.timeout(self.member.lease_time / BEATS):
@@ -159,13 +168,8 @@ class Heartbeat:
 
     def _write(self, kept: int, asked: int) -> Request:
         self.member.label = f"{socket.gethostname()}:{os.getpid()} {self.holdings.names}"
-        return self.member.request(
-            self._clock(),
-            firm=self.holdings.firm,
-            kept=kept,
-            want=kept + asked,
-            hungry=self.holdings.hungry,
-        )
+        want = kept + asked + self.holdings.wants
+        return self.member.request(self._clock(), firm=self.holdings.firm, kept=kept, want=want)
 
     @property
     def _kept(self) -> int:
@@ -182,13 +186,13 @@ class Heartbeat:
         if spare < 0:
             self.holdings.shrink_to(reply.burst)
             self._abort()
-        elif spare > 0:
-            self._tell_soon()
         if reply.share is not None and (self.holdings.give_up_idle() | self.holdings.shrink_to(reply.share)):
             self._tell_soon()
         self._not_before = self._clock() + reply.pace * (0.5 + random.random())  # noqa: S311 - no secret
-        if reply.free > 0 and self.holdings.hungry:
+        if spare > 0:
+            self._spare = spare
             self.holdings.resume()
+            self._tell_soon()
 
     # Giving up.
 
@@ -196,6 +200,7 @@ class Heartbeat:
         """Give up what is over, as the clock says now."""
         now = self._clock()
         if now >= self.member.revoke_at:
+            self._spare = 0
             self.holdings.shrink_to(0)
         if now >= self.member.abort_at:
             self._abort()
@@ -211,6 +216,13 @@ class Heartbeat:
     def _tell_soon(self) -> None:
         self._tell_at = min(self._tell_at, self._clock() + LINGER)
         self._arm()
+
+    def _ask_soon(self) -> None:
+        if self._clock() >= self._not_before:
+            self.wake()
+        else:
+            self._tell_at = min(self._tell_at, self._not_before)
+            self._arm()
 
     @property
     def _message_at(self) -> float:

@@ -56,9 +56,9 @@ class Holdings:
         return sum(max(holding.held, borrower.used) for borrower, holding in self._of.items())
 
     @property
-    def hungry(self) -> bool:
-        """Whether callers wait for more."""
-        return any(borrower.hungry for borrower in self._of)
+    def wants(self) -> int:
+        """Connections that callers wait for since they were refused."""
+        return sum(borrower.wants for borrower in self._of)
 
     @contextmanager
     def wanting(self, borrower: Borrower) -> Generator[None]:

@@ -63,8 +63,6 @@ class Request:
     """Burst connections that it has leave for, or has open still."""
     want: int
     """Those that it would like to have in all."""
-    hungry: bool
-    """Whether callers wait for more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +110,7 @@ class Member:
         self._seq = 0
         self._asked_at = 0.0
 
-    def request(self, now: float, *, firm: int, kept: int, want: int, hungry: bool) -> Request:
+    def request(self, now: float, *, firm: int, kept: int, want: int) -> Request:
         """Write a message; the one before is not waited for any longer.
 
         Args:
@@ -120,13 +118,12 @@ class Member:
             firm: See `Request`, as for the others.
             kept: See there.
             want: See there.
-            hungry: See there.
         """
         self._seq += 1
         self._asked_at = now
         self.burst = min(self.burst, want)
         own = (self.limit, self.lease_time, self.reservation_time)
-        return Request(self.name, self.label, self._seq, self.known, *own, firm, kept, want, hungry)
+        return Request(self.name, self.label, self._seq, self.known, *own, firm, kept, want)
 
     def received(self, reply: Reply, now: float) -> bool:
         """Read an answer; false if it is not one to the last message, or too late."""

@@ -110,7 +110,6 @@ class RedisBurstBudget(FleetBudget):
                 request.firm,
                 request.kept,
                 request.want,
-                int(request.hungry),
             ],
         )
         status, firm, burst, share, free, pace = answer

@@ -29,7 +29,7 @@ local state_key, members_key, late_key = KEYS[1], KEYS[2], KEYS[3]
 local line, member, label = ARGV[1], ARGV[2], ARGV[3]
 local seq, known, limit = tonumber(ARGV[4]), ARGV[5] == '1', tonumber(ARGV[6])
 local lease, patience = tonumber(ARGV[7]), tonumber(ARGV[8])
-local firm, kept, want, hungry = tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12])
+local firm, kept, want = tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
@@ -133,7 +133,7 @@ local in_grace = now < sum.grace
 local keeps = in_grace and kept or math.min(m.burst, kept)
 local gives_back = keeps < m.burst
 m.burst = keeps
-m.wants = (want > 0 or hungry == 1) and 1 or 0
+m.wants = want > 0 and 1 or 0
 local left = sum.limit - sum.claim - m.claim - sum.lent - m.burst
 local more, share, pace = math.min(want - m.burst, left), nil, nil
 if sum.hungry > 0 then
@@ -144,7 +144,7 @@ if sum.hungry > 0 then
   more = now >= m.rests and math.min(more, share - m.burst) or 0
 end
 if more > 0 and not in_grace then m.burst = m.burst + more end
-m.hungry = (hungry == 1 or m.burst < want or m.firm < m.claim) and 1 or 0
+m.hungry = (m.burst < want or m.firm < m.claim) and 1 or 0
 count(m, 1)
 save(member, m)
 redis.call('ZADD', late_key, now + lease, member)
