@@ -116,10 +116,10 @@ def pytest(session: nox.Session, *arguments: str, measured: bool = True, **env: 
 def pytest_beside(session: nox.Session, **env: str) -> None:
     """Test the core beside the run that is measured, which takes all of what is sampled here.
 
-    What is swept and explored is sampled, another part in each session; and the tests that show that the tests would
-    find a broken pool need no second interpreter.
+    What is swept and explored is sampled, another part in each session. Simulated days, walks of the synchronous
+    ledger, and the tests that show that the tests would find a broken pool need no second interpreter.
     """
-    pytest(session, "-m", "not tests_of_tests", measured=False, ACP_SAMPLE="8", **env)
+    pytest(session, "-m", "not (tests_of_tests or once)", measured=False, **({"ACP_SAMPLE": "8"} | env))
 
 
 @nox.session(python=False)
@@ -184,7 +184,7 @@ def tests_uvloop(session: nox.Session) -> None:
 def tests_eager_debug(session: nox.Session) -> None:
     """Test the core with eager tasks and asyncio's debug mode."""
     install(session, *group("tests"))
-    pytest_beside(session, ACP_TEST_LOOP="eager-debug", PYTHONASYNCIODEBUG="1")
+    pytest_beside(session, ACP_TEST_LOOP="eager-debug", ACP_SAMPLE="16", PYTHONASYNCIODEBUG="1")
 
 
 def adapters(*, full: bool) -> list[object]:
@@ -212,7 +212,9 @@ def test_adapter(session: nox.Session, extra: str, library: str, server: str, lo
     files = sorted(ROOT.glob(f"contrib_tests/test_{extra}*.py"))
     if not files:
         session.error(f"contrib_tests has no test_{extra}*.py")
-    pytest(session, "-n", "2", *map(str, files), ACP_TEST_LOOP=loop)
+    newest = library.endswith(next(versions[-1] for name, versions, _ in CONTRIB if name == extra))
+    beside = [] if newest and session.python == MAIN and loop == "asyncio" else ["-m", "not once"]
+    pytest(session, "-n", "3", *beside, *map(str, files), ACP_TEST_LOOP=loop)
 
 
 @nox.session(requires=["build"])

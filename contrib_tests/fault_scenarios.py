@@ -1,6 +1,6 @@
 """Faults of real servers, and what a pool has to make of them, whatever the driver. Each prints what it counted.
 
-``ACP_CANCELS`` says how many cancellations a storm has; 1,000 if it is not set.
+``ACP_CANCELS`` says how many cancellations a storm has; 300 if it is not set.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from itertools import count
 from asyncio_connection_pool import ConnectionPool
 from strategy_contract import SOON, Driver, unique, until
 
-CANCELS = int(os.environ.get("ACP_CANCELS", "1000"))
+CANCELS = int(os.environ.get("ACP_CANCELS", "300"))
 WORKERS = 50
 SLOTS = 4
 

@@ -8,6 +8,8 @@ import lab_runs
 from servers import postgres
 from servers.process import free_port
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture(scope="module")
 def server():

@@ -8,6 +8,8 @@ import lifetime_scenarios
 from asyncpg_driver import connected
 from servers import postgres
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture
 async def driver():

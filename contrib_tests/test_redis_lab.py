@@ -14,6 +14,8 @@ from redis_eyes import Eyes
 from servers.process import free_port
 from tls_front import CERTIFICATE, tls_front
 
+pytestmark = pytest.mark.once
+
 FEW = "--clients", 8, "--seconds", "1s"
 
 

@@ -14,6 +14,8 @@ from exploring import shrink, table, wander
 from exploring_configs import LONG
 from sampling import ONE_IN
 
+pytestmark = pytest.mark.once
+
 SEED = int(os.environ.get("ACP_EXPLORE_SEED", "0"))
 LEAST = 2_500 // ONE_IN
 COUNT = max(LEAST, int(os.environ.get("ACP_EXPLORE_SCHEDULES", "0")) // 25) // len(LONG) + 1

@@ -11,6 +11,8 @@ from asyncio_connection_pool.contrib._budget_holdings import Holdings
 from coordinator import Coordinator
 from fleet_world import LEASE, World
 
+pytestmark = pytest.mark.once
+
 DEEP = int(os.environ.get("ACP_FLEET_RUNS", "0"))
 """Random runs of each kind, in place of a few."""
 

@@ -27,6 +27,7 @@ def erlang_c(size, in_use):
     return top / (sum(in_use**k / math.factorial(k) for k in range(size)) + top)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("size, in_use", [(1, 0.5), (2, 1.0), (3, 1.8)])
 def test_on_average_callers_wait_for_as_long_as_erlang_says(size, in_use):
     hold = 0.005

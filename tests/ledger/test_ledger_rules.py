@@ -15,6 +15,8 @@ import ledger_mutants
 from ledger_events import walk
 from ledger_machine import OVERLOADS, Life, Machine, about
 
+pytestmark = pytest.mark.once
+
 SETTINGS = settings(
     max_examples=int(os.environ.get("ACP_EXPLORE_EXAMPLES", "150")),
     stateful_step_count=50,

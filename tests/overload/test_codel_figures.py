@@ -13,6 +13,8 @@ from asyncio_connection_pool.testing import FakeStrategy
 from oracle import check_settled
 from scenarios import virtual
 
+pytestmark = pytest.mark.once
+
 TARGET, INTERVAL = 0.05, 2.0
 
 

@@ -13,6 +13,8 @@ from oracle import check, check_settled
 from scenarios import hold, leave_all, run_virtual
 from sweeping import DEEP
 
+pytestmark = pytest.mark.once
+
 HOUR = 3600
 HOURS = 24 if DEEP else 1
 LIFETIME = 10
