@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 import fleet_scenarios
 from servers import valkey
+
+pytestmark = pytest.mark.once
 
 
 def test_a_fleet_of_three_is_killed_frozen_and_loses_its_coordinator(own_valkey):
