@@ -113,13 +113,14 @@ def pytest(session: nox.Session, *arguments: str, measured: bool = True, **env: 
     session.run(*command, *arguments, *session.posargs, env=env)
 
 
-def pytest_beside(session: nox.Session, **env: str) -> None:
-    """Test the core beside the run that is measured, which takes all of what is sampled here.
+def pytest_beside(session: nox.Session, *, measured: bool = False, **env: str) -> None:
+    """Test the core beside the one run that takes all of what is sampled here.
 
     What is swept and explored is sampled, another part in each session. Simulated days, walks of the synchronous
     ledger, and the tests that show that the tests would find a broken pool need no second interpreter.
     """
-    pytest(session, "-m", "not (tests_of_tests or once)", measured=False, **({"ACP_SAMPLE": "8"} | env))
+    cores = ["-n", "2"] if measured else []
+    pytest(session, "-m", "not (tests_of_tests or once)", *cores, measured=measured, **({"ACP_SAMPLE": "8"} | env))
 
 
 @nox.session(python=False)
@@ -165,12 +166,11 @@ def typing(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS, requires=["build"])
 def tests(session: nox.Session) -> None:
-    """Test the core on every interpreter that is found; on one of them, measure what the tests reach."""
+    """Test the core on every interpreter that is found; on one of them all of it, and measure what a sample reaches."""
     install(session, *group("tests"))
+    pytest_beside(session, measured=session.python == MAIN)
     if session.python == MAIN:
-        pytest(session, "-n", "2")
-    else:
-        pytest_beside(session)
+        pytest(session, measured=False)
 
 
 @nox.session(python=MAIN, requires=["build"])
@@ -261,10 +261,10 @@ def coverage(session: nox.Session) -> None:
     session.env["COVERAGE_FILE"] = str(COVERAGE / ".coverage")
     session.run("coverage", "combine", "--keep", str(COVERAGE))
     session.log("The core:")
-    session.run("coverage", "report", "--omit=*/contrib/*")
+    session.run("coverage", "report", "--omit=*/contrib/*,*/lab/_targets.py")
     session.log("The adapters:")
     # Some of their branches are taken only when a race with a server is lost.
-    session.run("coverage", "report", "--include=*/contrib/*", "--fail-under=95")
+    session.run("coverage", "report", "--include=*/contrib/*,*/lab/_targets.py", "--fail-under=95")
 
 
 @nox.session(python=MAIN, requires=["build"])
