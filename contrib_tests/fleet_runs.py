@@ -31,12 +31,12 @@ SLICE = 0.25
 async def watching(server: str) -> AsyncIterator[Callable[[], Awaitable[int]]]:
     """Connect to a server, and count the other connections that it has."""
     if server.startswith("redis"):
-        import redis.asyncio
+        import redis
 
-        async with redis.asyncio.Redis.from_url(server, single_connection_client=True) as client:
+        with redis.Redis.from_url(server) as client:
 
             async def count() -> int:
-                return len(await client.client_list()) - 1
+                return len(client.client_list()) - 1
 
             yield count
         return

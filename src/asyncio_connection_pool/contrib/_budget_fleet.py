@@ -147,8 +147,11 @@ class FleetBudget(BurstBudget):
 
     def leave(self, borrower: Borrower) -> Coroutine[Any, Any, None]:
         """Forget a pool; the last one says goodbye for the process."""
-        self._heart.holdings.remove(borrower)
-        if not self._heart.holdings:
+        holdings = self._heart.holdings
+        if holdings and borrower not in holdings:
+            return _do_nothing()
+        holdings.remove(borrower)
+        if not holdings:
             self._heart.stop()
         return self._part()
 
@@ -170,7 +173,7 @@ class FleetBudget(BurstBudget):
         self._loop = loop
         self._pid = os.getpid()
         self._turn = asyncio.Lock()
-        self._heart = Heartbeat(self._member, self._send, self._clock, strict=self.strict)
+        self._heart = Heartbeat(self._member, self._send, self._part, self._clock, strict=self.strict)
 
     async def _get_admitted(self) -> None:
         deadline = self._clock() + JOIN_LEASES * self.lease_time
@@ -221,6 +224,10 @@ class FleetBudget(BurstBudget):
     def __repr__(self) -> str:
         """Say which one it is."""
         return f"<{type(self).__name__} {self.name!r} of {self.limit}>"
+
+
+async def _do_nothing() -> None:
+    """Answer a pool that has not joined."""
 
 
 def _text(value: Any) -> str:

@@ -10,9 +10,9 @@ import random
 import socket
 import time
 import weakref
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from asyncio_connection_pool import Borrower
 from asyncio_connection_pool.contrib._budget_holdings import Holdings
@@ -53,14 +53,16 @@ class Heartbeat:
         self,
         member: Member,
         send: Callable[[Request], Awaitable[Reply]],
+        part: Callable[[], Coroutine[Any, Any, None]],
         clock: Callable[[], float],
         *,
         strict: bool,
     ) -> None:
-        """Begin silent, on the running event loop."""
+        """Begin silent, on the running event loop; `part` says goodbye."""
         self.member = member
         self.holdings = Holdings()
         self._send = send
+        self._part = part
         self._clock = clock
         self._strict = strict
         self._loop = asyncio.get_running_loop()
@@ -241,10 +243,11 @@ class Heartbeat:
         self._timer = self._loop.call_later(delay, _tick, heartbeat)
 
     def tick(self) -> None:
-        """Do what is due; with no pool left, say so, and be silent."""
+        """Do what is due; say goodbye if all pools were collected."""
         self.look()
         if not self.holdings:
-            self.wake()
+            self.stop()
+            self._flight = self._loop.create_task(self._part(), name=f"goodbye of {self.member.label}")
             return
         if self._clock() >= self._message_at:
             self.wake()

@@ -127,12 +127,13 @@ class RedisBurstBudget(FleetBudget):
         """Subscribe, and see from time to time that the subscription stands."""
         if not self._has_lines or self._clock() < self._look_at_line_at:
             return
+        patience = 0.0
         if self._line is None:
-            self._line = self._client.pubsub()
+            self._line, patience = self._client.pubsub(), CONNECT_SECONDS
         try:
             await self._line.subscribe(self._channel + member)
-            while await self._line.get_message(timeout=0) is not None:
-                pass
+            while await self._line.get_message(timeout=patience) is not None:
+                patience = 0.0
         except ResponseError as error:
             self._has_lines = False
             log.warning("%r: no subscription: whoever is frozen is taken for dead: %r", self, error)

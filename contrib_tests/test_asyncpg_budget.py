@@ -1,0 +1,76 @@
+"""A burst budget in a PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+
+import asyncpg
+import pytest
+
+from asyncio_connection_pool.contrib.asyncpg import PostgresBurstBudget
+from budget_contract import LEASE, SHORT, BudgetContract, pool, use
+from servers import postgres
+from servers.process import free_port
+
+
+@pytest.fixture(scope="module")
+def server():
+    with postgres.start(max_connections=40) as own:
+        yield own
+
+
+class TestPostgresBurstBudget(BudgetContract):
+    @pytest.fixture(autouse=True)
+    def _coordinate(self, server):
+        self.dsn = server.dsn
+
+    @pytest.fixture
+    def nowhere(self):
+        dsn = f"postgresql://postgres@127.0.0.1:{free_port()}/postgres"
+        return lambda **options: PostgresBurstBudget(dsn, name="nowhere", limit=6, **options)
+
+    def make(self, limit=6, *, name=None, **options):
+        name = self.name if name is None else name
+        return PostgresBurstBudget(self.dsn, name=name, limit=limit, **{"lease_time": LEASE, **options})
+
+    async def test_a_line_tells_the_frozen_from_the_dead(self):
+        """A member that says nothing keeps its lease while its session lives, and loses it when that ends."""
+        brief = {"name": uuid.uuid4().hex, "lease_time": SHORT}
+        late, other = self.make(**brief), self.make(**brief)
+        async with pool(late) as mine, mine.get_connection(), mine.get_connection(), mine.get_connection():
+            late._heart.stop()
+            late._heart._flies = True
+            async with pool(other) as theirs:
+                await asyncio.sleep(1.5 * SHORT)
+                async with theirs.get_connection():
+                    assert (await other.inspect()).lent == 1
+                late._cut()
+                await asyncio.sleep(1.5 * SHORT)
+                assert (await other.inspect()).lent == 0
+            late._heart._flies = False
+
+    async def test_many_come_at_once_and_the_tables_are_made_once(self):
+        conn = await asyncpg.connect(self.dsn)
+        await conn.execute("DROP TABLE IF EXISTS burst_budget, burst_budget_member")
+        budgets = [self.make(limit=40) for _ in range(8)]
+        await asyncio.gather(*(use(budget, max_size=1) for budget in budgets))
+        assert await conn.fetchval("SELECT count(*) FROM burst_budget_member") == 8
+        await conn.close()
+
+    async def test_a_session_that_the_server_has_ended_is_replaced(self):
+        budget = self.make()
+        async with pool(budget) as mine:
+            conn = await asyncpg.connect(self.dsn)
+            mine_too = "application_name LIKE 'burst budget%' AND pid <> pg_backend_pid()"
+            await conn.fetch(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {mine_too}")
+            await conn.close()
+            async with mine.get_connection(), mine.get_connection(), mine.get_connection(timeout=5):
+                assert (await budget.inspect()).lent == 1
+
+    def test_server_settings_of_the_users_are_kept(self):
+        budget = self.make(server_settings={"application_name": "mine", "work_mem": "1MB"})
+        settings = budget._connect_kwargs["server_settings"]
+        assert settings["application_name"] == "mine"
+        assert settings["work_mem"] == "1MB"
+        assert settings["tcp_keepalives_idle"] == "1"
