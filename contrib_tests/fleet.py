@@ -63,7 +63,12 @@ def play(fleet: Fleet, coordinator) -> None:
 
 
 def tell(fleet: Fleet, what: str, usual: float) -> None:
-    took = fleet.back_after(BACK * usual, 3 * fleet.plan.lease_time)
+    """Print how long it took until throughput was back, which has to be within one lease.
+
+    Raises:
+        AssertionError: It took longer.
+    """
+    took = fleet.back_after(BACK * usual, fleet.plan.lease_time)
     print(
         f"{what}: {took:.2f} s until {BACK:.0%} of {usual:.0f}/s; at most {fleet.witness.most} seen so far", flush=True
     )

@@ -13,7 +13,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import NoScriptError, ResponseError
 
 from asyncio_connection_pool.contrib._budget_fleet import FleetBudget, FleetMember, FleetStats
-from asyncio_connection_pool.contrib._budget_protocol import BEATS, Reply, Request
+from asyncio_connection_pool.contrib._budget_protocol import Reply, Request
 from asyncio_connection_pool.contrib._redis_budget_script import INSPECT, SYNC
 
 log = logging.getLogger("asyncio_connection_pool")
@@ -137,7 +137,7 @@ class RedisBurstBudget(FleetBudget):
         except ResponseError as error:
             self._has_lines = False
             log.warning("%r: no subscription: whoever is frozen is taken for dead: %r", self, error)
-        self._look_at_line_at = self._clock() + self.lease_time / BEATS / 2
+        self._look_at_line_at = self._clock() + self.lease_time / 2
 
     def _dial(self) -> None:
         if self._client is None:
