@@ -13,6 +13,8 @@ from budget_contract import LEASE, SHORT, BudgetContract, pool, use
 from servers import postgres
 from servers.process import free_port
 
+pytestmark = pytest.mark.once
+
 
 @pytest.fixture(scope="module")
 def server():

@@ -13,6 +13,8 @@ from asyncio_connection_pool.contrib.redis import RedisBurstBudget
 from budget_contract import LEASE, SHORT, BudgetContract, pool
 from servers.process import free_port
 
+pytestmark = pytest.mark.once
+
 
 @asynccontextmanager
 async def client_of(url, **options):
