@@ -11,8 +11,6 @@ from asyncio_connection_pool.contrib._budget_holdings import Holdings
 from coordinator import Coordinator
 from fleet_world import LEASE, World
 
-pytestmark = pytest.mark.once
-
 DEEP = int(os.environ.get("ACP_FLEET_RUNS", "0"))
 """Random runs of each kind, in place of a few."""
 
@@ -181,6 +179,7 @@ BROKEN = {
 }
 
 
+@pytest.mark.tests_of_tests
 @pytest.mark.parametrize("mutant", BROKEN)
 def test_the_oracle_sees_a_protocol_that_is_broken(mutant, monkeypatch):
     (owner, name, broken), kinds, weather = BROKEN[mutant]
