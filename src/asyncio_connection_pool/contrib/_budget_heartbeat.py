@@ -135,12 +135,9 @@ class Heartbeat:
             self._flight = self._loop.create_task(self._exchange(), name=f"tell the coordinator of {self.member.label}")
             self._flight.add_done_callback(self._landed)
 
-    def _landed(self, flight: asyncio.Task[None]) -> None:
+    def _landed(self, _: asyncio.Task[None]) -> None:
         self._flight = None
         self._flies = False
-        error = None if flight.cancelled() else flight.exception()
-        if error is not None:
-            log.error("the heartbeat of %s failed", self.member.label, exc_info=error)
         if self.holdings and self._news:
             self.wake()
         elif self.holdings and self._asks:
@@ -148,25 +145,24 @@ class Heartbeat:
         self._arm()
 
     async def _exchange(self) -> None:
-        """Send one message, and follow its answer; whoever waits for it is told, whatever happens."""
+        """Send one message, and follow its answer; if somebody else cancels that, it is done again."""
         asks, self._asks = [ask for ask in self._asks if not ask.answer.done()], []
         listeners, self._listeners = self._listeners, []
         kept, self._news, self._tell_at, self._spare = self._kept, False, math.inf, 0
-        outcome: Reply | Exception = ConnectionError("the question was broken off")
+        outcome: Reply | Exception
         try:
             async with asyncio.timeout(self.member.lease_time / BEATS):
                 outcome = await self._send(self._write(kept, len(asks)))
             if self.member.received(outcome, self._clock()):
                 self._follow(outcome, kept, asks)
+        except asyncio.CancelledError:
+            self._asks[:0], self._listeners[:0], self._news = asks, listeners, True
+            raise
         except Exception as error:
             outcome = error
             self._quiet_until = self._clock() + self.member.lease_time / BEATS / 2
             log.info("%s does not reach its coordinator: %r", self.member.label, error)
-        finally:
-            for ask in asks:
-                _settle(ask.answer, False)
-            for listener in listeners:
-                _settle(listener, outcome)
+        _answer(asks, listeners, outcome)
 
     def _write(self, kept: int, asked: int) -> Request:
         self.member.label = f"{socket.gethostname()}:{os.getpid()} {self.holdings.names}"
@@ -258,6 +254,14 @@ def _tick(reference: weakref.ref[Heartbeat]) -> None:
     heartbeat = reference()
     if heartbeat is not None:
         heartbeat.tick()
+
+
+def _answer(asks: list[Ask], listeners: list[asyncio.Future[Reply]], outcome: Reply | Exception) -> None:
+    """Tell those that were granted nothing, and those that wait for the answer itself."""
+    for ask in asks:
+        _settle(ask.answer, False)
+    for listener in listeners:
+        _settle(listener, outcome)
 
 
 def _settle(future: asyncio.Future[object] | asyncio.Future[bool] | asyncio.Future[Reply], outcome: object) -> bool:
