@@ -299,6 +299,17 @@ def lab(session: nox.Session) -> None:
 
 
 @nox.session(python=MAIN, requires=["build"])
+def fleet(session: nox.Session) -> None:
+    """Run a real fleet through kills, freezes, a cut and a restart, and simulated ones of each kind; five minutes."""
+    install(session, *group("tests", "valkey", "postgres"), "redis", extra="asyncpg")
+    session.run("python", "contrib_tests/fleet.py", *session.posargs)
+    session.run(
+        *("python", "-m", "pytest", "-n", "auto", "tests/fleet/test_fleet_protocol.py"),
+        env={"ACP_FLEET_RUNS": os.environ.get("ACP_FLEET_RUNS", "500")},
+    )
+
+
+@nox.session(python=MAIN, requires=["build"])
 def explore(session: nox.Session) -> None:
     """Explore at least 500,000 schedules (ACP_EXPLORE_SCHEDULES says how many); takes its time."""
     install(session, *group("tests"))

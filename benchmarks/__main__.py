@@ -25,7 +25,7 @@ NAMES = (
     "scale",
     "import_time",
 )
-WITH_SERVERS = ("servers", "asyncpg_pool", "redis_pool", "observers")
+WITH_SERVERS = ("servers", "asyncpg_pool", "redis_pool", "observers", "fleet")
 """Run only if they are asked for: they need a library, and mostly the wheel of a server."""
 ALL = (*NAMES, "servers")
 """What `nox -s bench` runs."""

@@ -16,8 +16,6 @@ from outages import Flaky
 from scenarios import Caller, callers, hold, leave_all, settle, use, virtual
 from sweeping import captured_log
 
-pytestmark = pytest.mark.once
-
 STEPS = Reconnect(first=1, longest=8)
 
 
