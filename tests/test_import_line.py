@@ -13,6 +13,7 @@ import pytest
 import source
 
 LINE = [
+    {"_overriding", "_seconds"},
     {"_errors", "_stats", "_slot", "_queue", "_policies", "_codel", "_outage"},
     {"_limits", "_lifetimes"},
     {"_retirement"},

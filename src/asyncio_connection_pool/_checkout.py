@@ -187,10 +187,6 @@ class Checkout(Generic[Conn]):
         if self._holders is not None:
             self._remember_holder(slot, slot.taken_at)
 
-    def _forget_waiter(self, waiter: Waiter) -> None:
-        if self._holders is not None:
-            self._holders.unpark(waiter)
-
     def abandon(self, waiter: Waiter, exc: BaseException) -> None:
         """Settle a wait that ended with `exc`: nothing that was meant for it is lost.
 
@@ -199,7 +195,8 @@ class Checkout(Generic[Conn]):
         """
         if waiter.timer is not None:
             waiter.timer.cancel()
-        self._forget_waiter(waiter)
+        if self._holders is not None:
+            self._holders.unpark(waiter)
         future = waiter.future
         if self._ledger.abandon(waiter) or not future.done() or future.cancelled():
             return

@@ -8,6 +8,8 @@ from contextvars import Context
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from asyncio_connection_pool._overriding import overrides
+
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
     from collections.abc import Callable, Iterable
@@ -139,7 +141,7 @@ class Observers:
         self._loop: AbstractEventLoop | None = None
         for observer in observers:
             for name in HOOKS:
-                if _overrides(observer, name):
+                if overrides(observer, PoolObserver, name):
                     self._hooks[name] += ((observer, getattr(observer, name)),)
 
     def __bool__(self) -> bool:
@@ -246,8 +248,3 @@ class Observers:
 def _events() -> Any:
     """Import the events where somebody is told of one: that takes milliseconds."""
     return import_module("asyncio_connection_pool.events")
-
-
-def _overrides(observer: PoolObserver, hook: str) -> bool:
-    own = getattr(observer, hook)
-    return getattr(own, "__func__", own) is not getattr(PoolObserver, hook)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
+
+from asyncio_connection_pool._seconds import check_positive_seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,11 +31,7 @@ class Reconnect:
     def __post_init__(self) -> None:
         """Check the arguments."""
         for name in ("first", "longest"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, float)):
-                raise TypeError(f"{name} must be a number of seconds, not {value!r}")
-            if not 0 < value <= sys.float_info.max:
-                raise ValueError(f"{name} must be finite and more than 0 seconds, not {value!r}")
+            check_positive_seconds(name, getattr(self, name))
         if self.longest < self.first:
             raise ValueError(f"longest must not be below first: longest is {self.longest}, first is {self.first}")
 

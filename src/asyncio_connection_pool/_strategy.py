@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from asyncio_connection_pool import _overriding
+
 if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
@@ -279,10 +281,7 @@ async def _make_connection(self: Any) -> Any:
 
 def overrides(strategy: ConnectionStrategy[Any], method: str) -> bool:
     """Say whether a strategy has an optional method of its own."""
-    own = getattr(strategy, method, None)
-    if own is None:
-        return False
-    return getattr(own, "__func__", own) is not getattr(ConnectionStrategy, method)
+    return _overriding.overrides(strategy, ConnectionStrategy, method)
 
 
 def creator(strategy: Any) -> Callable[[], Any]:
