@@ -39,12 +39,32 @@ async def hold(stack: AsyncExitStack, of: ConnectionPool, count: int) -> None:
 
 
 class BudgetContract:
-    """Subclass it with a `make` that makes budgets of the same `name`, on one coordinator."""
+    """Subclass it with a `make` that makes budgets of the same `name`, on one coordinator, and a `cut_line`."""
 
     name = f"contract {uuid.uuid4().hex}"
 
     def make(self, limit: int = 6, **options: Any) -> Any:
         raise NotImplementedError
+
+    def cut_line(self, budget: Any) -> None:
+        """End that by which the coordinator knows that the process of a budget lives."""
+        raise NotImplementedError
+
+    async def test_a_line_tells_the_frozen_from_the_dead(self):
+        """A member that says nothing keeps its lease while its line stands, and loses it when that ends."""
+        brief = {"name": uuid.uuid4().hex, "lease_time": SHORT}
+        late, other = self.make(**brief), self.make(**brief)
+        async with pool(late) as mine, mine.get_connection(), mine.get_connection(), mine.get_connection():
+            late._heart.stop()
+            late._heart._flies = True
+            async with pool(other) as theirs:
+                await asyncio.sleep(1.5 * SHORT)
+                async with theirs.get_connection():
+                    assert (await other.inspect()).lent == 1
+                self.cut_line(late)
+                await asyncio.sleep(1.5 * SHORT)
+                assert (await other.inspect()).lent == 0
+            late._heart._flies = False
 
     async def test_a_fleet_has_what_is_reserved_and_lent_and_no_more(self):
         one, other = self.make(), self.make()

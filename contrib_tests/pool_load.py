@@ -6,10 +6,15 @@ Every number that it leads to is the same in each run, however slow the machine.
 from __future__ import annotations
 
 import asyncio
+import gc
+import threading
 from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 from asyncio_connection_pool import CoDel, ConnectionPool, PoolError, PoolObserver, PoolStats
-from asyncio_connection_pool.testing import FullFakeStrategy
+from asyncio_connection_pool.testing import FakeStrategy, FullFakeStrategy
+
+T = TypeVar("T")
 
 OPEN = 0.03  # seconds that an open takes
 HELD = 0.5  # seconds that a caller holds a connection in a burst
@@ -69,3 +74,41 @@ async def _look_again_and_again(look: Callable[[], object], every: float) -> Non
     while True:
         look()
         await asyncio.sleep(every)
+
+
+NAMES = {f"pool {number}" for number in range(5)}
+"""Of the pools that come and go."""
+
+
+def read_while_pools_come_and_go(observer: PoolObserver, read: Callable[[], T], times: int) -> list[T]:
+    """Call `read` in a thread, at least so many times, while pools are built, used, and closed or dropped.
+
+    Returns:
+        What it read; all the pools are gone by then.
+    """
+    done = threading.Event()
+    seen: list[T] = []
+
+    def reading() -> None:
+        while not done.is_set():
+            seen.append(read())
+
+    async def main() -> None:
+        while len(seen) < times:
+            pools = [
+                ConnectionPool(strategy=FakeStrategy(), max_size=3, name=name, observers=[observer])
+                for name in sorted(NAMES)
+            ]
+            await asyncio.gather(*[use(pool, 0) for pool in pools for _ in range(10)])
+            await pools[0].close()
+            await asyncio.sleep(0)
+
+    thread = threading.Thread(target=reading)
+    thread.start()
+    try:
+        asyncio.run(main())
+    finally:
+        done.set()
+        thread.join()
+    gc.collect()
+    return seen

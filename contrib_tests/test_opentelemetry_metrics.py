@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import subprocess
 import sys
-import threading
 import weakref
 
 import pytest
@@ -377,30 +375,9 @@ def test_the_global_provider_may_be_set_before_or_after_a_pool_is_built():
 
 def test_collecting_in_another_thread_while_pools_come_and_go():
     metrics = Metrics()
-    done = threading.Event()
-    seen: list[set[str]] = []
-
-    def collect():
-        while not done.is_set():
-            seen.append(metrics.pools())
-
-    async def main():
-        observer = OpenTelemetryMetrics(meter_provider=metrics.provider)
-        while len(seen) < 50:
-            pools = [build(f"pool {number}", observer) for number in range(5)]
-            await asyncio.gather(*[borrow(pool) for pool in pools for _ in range(10)])
-            await pools[0].close()
-            await asyncio.sleep(0)
-
-    thread = threading.Thread(target=collect)
-    thread.start()
-    try:
-        asyncio.run(main())
-    finally:
-        done.set()
-        thread.join()
-    gc.collect()
-    assert all(names <= {f"pool {number}" for number in range(5)} for names in seen)
+    observer = OpenTelemetryMetrics(meter_provider=metrics.provider)
+    seen = pool_load.read_while_pools_come_and_go(observer, metrics.pools, 50)
+    assert all(names <= pool_load.NAMES for names in seen)
     assert metrics.pools() == set()
 
 

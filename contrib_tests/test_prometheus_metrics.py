@@ -7,7 +7,6 @@ import gc
 import math
 import subprocess
 import sys
-import threading
 import weakref
 
 import pytest
@@ -271,30 +270,9 @@ def test_bad_arguments_are_refused(arguments, error, message):
 
 
 def test_scraping_while_pools_come_and_go(scraper):
-    done = threading.Event()
-    pages = []
-
-    def scrape():
-        while not done.is_set():
-            pages.append(scraper.scrape())
-
-    async def main():
-        observer = PrometheusMetrics(registry=scraper.registry)
-        while len(pages) < 20:
-            pools = [build(f"pool {number}", observer) for number in range(5)]
-            await asyncio.gather(*[hold(pool) for pool in pools for _ in range(10)])
-            await pools[0].close()
-            await asyncio.sleep(0)
-
-    thread = threading.Thread(target=scrape)
-    thread.start()
-    try:
-        asyncio.run(main())
-    finally:
-        done.set()
-        thread.join()
-    gc.collect()
-    assert all(page.pools() <= {f"pool {number}" for number in range(5)} for page in pages)
+    observer = PrometheusMetrics(registry=scraper.registry)
+    pages = pool_load.read_while_pools_come_and_go(observer, scraper.scrape, 20)
+    assert all(page.pools() <= pool_load.NAMES for page in pages)
     assert scraper.scrape().pools() == set()
 
 
