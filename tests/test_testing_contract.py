@@ -182,6 +182,40 @@ async def test_a_connection_that_refuses_to_be_closed_twice_passes():
 
 
 @virtual
+async def test_a_connection_whose_second_close_finds_the_first_one_cancelled_passes():
+    """As `asyncio.StreamWriter.wait_closed()` does: all who wait for the end wait for one future."""
+
+    class Streams(Lines):
+        async def close_connection(self, line):
+            if not hasattr(line, "end"):
+                line.end = asyncio.get_running_loop().create_future()
+                asyncio.get_running_loop().call_later(1, self.ended, line)
+            await line.end
+
+        def ended(self, line):
+            self.forget(line)
+            if not line.end.done():
+                line.end.set_result(None)
+
+    await check(Streams())
+
+
+@virtual
+async def test_a_strategy_that_only_has_the_methods_passes():
+    """A pool takes it as well."""
+
+    class Ducks:
+        def __init__(self):
+            self.lines = Lines()
+            self.make_connection = self.lines.create_connection
+            self.connection_is_closed = self.lines.connection_is_closed
+            self.close_connection = self.lines.close_connection
+
+    strategy = Ducks()
+    await check_strategy(strategy, count=strategy.lines.count)
+
+
+@virtual
 async def test_a_validation_is_checked_without_a_way_to_cut_too():
     assert "C7: validation tells the living from the dead" in await check(Lines(), cut=None)
 
@@ -221,7 +255,7 @@ class BornClosed(Lines):
 
 
 class RaisingLook(Lines):
-    "C7: connection_is_closed says that a new connection is closed"
+    "C7: connection_is_closed says that a new connection is closed: it raised AttributeError('no flag')"
 
     def connection_is_closed(self, line):
         raise AttributeError("no flag")
@@ -237,8 +271,8 @@ class NeverClosed(Lines):
 class AsyncLook(Lines):
     "C7: connection_is_closed must be a plain function, which answers at once; it returned <coroutine"
 
-    async def connection_is_closed(self, line):
-        return line.closed
+    def connection_is_closed(self, line):
+        return asyncio.sleep(0, line.closed)
 
 
 class EndlessClose(Lines):
@@ -265,7 +299,7 @@ class HalfClose(Lines):
 
 
 class NeverReusable(Lines):
-    "C9: connection_is_reusable refuses a connection that nothing happened to"
+    "C9: connection_is_reusable refuses a connection that nothing happened to: it raised AttributeError('no flag')"
 
     def connection_is_reusable(self, line, exc):
         raise AttributeError("no flag")
@@ -274,8 +308,8 @@ class NeverReusable(Lines):
 class AsyncJudgement(Lines):
     "C9: connection_is_reusable must be a plain function, which answers at once; it returned <coroutine"
 
-    async def connection_is_reusable(self, line, exc):
-        return True
+    def connection_is_reusable(self, line, exc):
+        return asyncio.sleep(0, True)
 
 
 class TwoAtOnce(Lines):
@@ -318,6 +352,27 @@ class ClosingReset(Lines):
 
     async def reset_connection(self, line):
         self.forget(line)
+
+
+class PlainReset(Lines):
+    "C9: reset_connection must be a coroutine function; it returned None"
+
+    def reset_connection(self, line):
+        line.name = None
+
+
+class PlainValidation(Lines):
+    "C7: validate_connection must be a coroutine function; it returned None"
+
+    def validate_connection(self, line):
+        pass
+
+
+class SelfCancellingReset(Lines):
+    "C9: reset_connection raised CancelledError, though nobody had cancelled it"
+
+    async def reset_connection(self, line):
+        raise asyncio.CancelledError
 
 
 class EndlessReset(Lines):
@@ -427,6 +482,16 @@ class CancellationAsError(Lines):
             raise ConnectionError("broken off") from None
 
 
+class NothingForCancellation(Lines):
+    "C10: create_connection, cancelled at its wait no. 1, returned None all the same, which can't be closed: Attribute"
+
+    async def create_connection(self):
+        try:
+            return await super().create_connection()
+        except asyncio.CancelledError:
+            return None
+
+
 class UncancellableCreate(Lines):
     "C10: create_connection, cancelled at its wait no. 1, did not end within 5 s"
 
@@ -525,11 +590,17 @@ def test_a_broken_strategy_is_told_which_clause_it_breaks(broken):
 
 
 def test_each_check_can_fail():
-    failed = {note for broken in BROKEN for note in getattr(breach(broken), "__notes__", [])}
+    failed = {note for broken in BROKEN for note in breach(broken).__notes__}
     titles = [*run_virtual(check(Lines()))]
     assert titles.pop() == "C13: no task is left over"
     assert titles.pop(titles.index("C10: a cancelled validate_connection ends")), "by the code of the one for the reset"
     assert {f"while checking {title!r}" for title in titles} <= failed
+
+
+def test_a_task_that_is_left_over_is_shown():
+    (note,) = breach(Pinging).__notes__
+    assert note.startswith("one of them, of ")
+    assert "coro=<never() running" in note
 
 
 @virtual
@@ -544,6 +615,83 @@ async def test_patience_is_how_long_anything_may_take():
     error = await outcome(check(EndlessCreate(), patience=100))
     assert "did not end within 100 s" in str(error)
     assert asyncio.get_running_loop().time() == 100
+
+
+async def two(conn, text):
+    return text
+
+
+@pytest.mark.parametrize(
+    "arguments, kind, words",
+    [
+        ({"strategy": Lines}, TypeError, "strategy must be an instance, not the class Lines: call it"),
+        ({"strategy": None}, TypeError, "lacks the method create_connection"),
+        ({"echo": 3}, TypeError, "echo must be a function, not 3 of type int"),
+        ({"echo": never}, TypeError, "echo is called with a connection and a text, which <function never"),
+        ({"cut": two}, TypeError, "cut is called with a connection, which <function two"),
+        ({"count": two}, TypeError, "count is called with nothing, which <function two"),
+        ({"session": two, "dirt": {}}, TypeError, "session is called with a connection, which <function two"),
+        ({"dirt": [never]}, TypeError, "dirt must be a mapping of names to functions, not [<function never"),
+        ({"dirt": {"a name": two}}, TypeError, "dirt['a name'] is called with a connection, which <function two"),
+        ({"dirt": {}}, ValueError, "session needs dirt"),
+        ({"patience": "5"}, TypeError, "patience must be a number of seconds, not '5'"),
+        ({"patience": 0}, ValueError, "patience must be finite and more than 0 seconds, not 0"),
+    ],
+)
+def test_arguments_that_cannot_be_used_are_refused_before_anything_is_opened(arguments, kind, words):
+    lines = Lines()
+
+    async def attempt():
+        return await check_strategy(**{"strategy": lines, **lines.whole, **arguments})
+
+    error = run_virtual(outcome(attempt()))
+    assert (type(error), lines.open) == (kind, [])
+    assert words in str(error)
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        ({"echo": lambda conn, text: text}, "echo must be a coroutine function; it returned 'borrower 0'"),
+        ({"cut": lambda conn: None}, "cut must be a coroutine function; it returned None"),
+        ({"session": lambda conn: "state"}, "session must be a coroutine function; it returned 'state'"),
+        ({"dirt": {"a name": lambda conn: 3}}, "dirt['a name'] must be a coroutine function; it returned 3"),
+        ({"count": lambda: None}, "count must return a number of connections, not None"),
+    ],
+)
+def test_an_argument_that_answers_wrongly_is_named(arguments, words):
+    error = run_virtual(outcome(check(Lines(), **arguments)))
+    assert isinstance(error, TypeError)
+    assert str(error).startswith(words)
+
+
+@virtual
+async def test_somebody_else_who_leaves_the_server_meanwhile_is_not_taken_for_a_breach_of_the_strategy():
+    class Others(Lines):
+        others = 7
+
+        def count(self):
+            return super().count() + self.others
+
+        async def create_connection(self):
+            self.others = 5
+            return await super().create_connection()
+
+    error = await outcome(check(Others()))
+    assert str(error) == (
+        "C7: when all was closed, the server sees 2 fewer than before: nobody else may use it during the check"
+    )
+
+
+@virtual
+async def test_a_check_that_is_cancelled_leaves_nothing_behind():
+    lines = Lines()
+    tasks = asyncio.all_tasks()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(10.5):
+            await check(lines)
+    await asyncio.sleep(0)
+    assert (asyncio.all_tasks(), lines.open) == (tasks, [])
 
 
 @virtual

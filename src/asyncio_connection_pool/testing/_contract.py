@@ -8,7 +8,8 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 from asyncio_connection_pool import ConnectionPool, ConnectionStrategy
-from asyncio_connection_pool.testing._trial import Trial, require
+from asyncio_connection_pool.testing import _arguments
+from asyncio_connection_pool.testing._trial import BreachError, Moment, Trial, require
 
 Conn = TypeVar("Conn")
 Check = Callable[[Trial[Any]], Awaitable[None]]
@@ -48,16 +49,24 @@ async def check_strategy(
 
     Raises:
         AssertionError: The strategy breaks the contract. The message begins with the number of the clause.
-        ValueError: `dirt` was given without `session`.
+        TypeError: A pool would refuse this strategy, or an argument can't be used as it will be.
+        ValueError: `dirt` was given without `session`, or the other way round, or `patience` is not above 0.
         BaseException: What the strategy raises where all should go well, with a note of what was being checked.
     """
-    if dirt and session is None:
-        raise ValueError("dirt needs session, which describes the state that the next user finds")
-    trial = Trial(strategy, echo, cut, count, session, dirt or {}, patience)
+    _arguments.check_strategy_itself(strategy)
+    trial = Trial(
+        strategy,
+        echo=echo and _arguments.asking("echo", echo, "a connection", "a text"),
+        cut=cut and _arguments.of_connection("cut", cut),
+        count=count and _arguments.counting(count),
+        session=session and _arguments.of_connection("session", session),
+        dirt=_arguments.dirt(dirt, session),
+        patience=_arguments.patience(patience),
+    )
     trial.before = await trial.seen()
     tasks = asyncio.all_tasks()
     checked = [title async for title in _run(trial)]
-    await trial.until(lambda: asyncio.all_tasks() <= tasks, "C13: all connections are closed, but tasks are left over")
+    await _no_task_left(trial, tasks)
     return [*checked, "C13: no task is left over"]
 
 
@@ -70,6 +79,17 @@ async def _run(trial: Trial[Any]) -> AsyncGenerator[str]:
             error.add_note(f"while checking {title!r}")
             raise
         yield title
+
+
+async def _no_task_left(trial: Trial[Any], before: set[asyncio.Task[Any]]) -> None:
+    def left() -> list[asyncio.Task[Any]]:
+        return list(asyncio.all_tasks() - before)
+
+    try:
+        await trial.until(lambda: not left(), "C13: all connections are closed, but tasks are left over")
+    except BreachError as error:
+        error.add_note(f"one of them, of {len(left())}: {left()[0]!r}")
+        raise
 
 
 def _checks(trial: Trial[Any]) -> Iterator[tuple[str, Check]]:
@@ -100,17 +120,16 @@ def _checks(trial: Trial[Any]) -> Iterator[tuple[str, Check]]:
 
 async def _open_and_close(trial: Trial[Any]) -> None:
     async with trial.connection() as conn:
-        require(not trial.is_closed(conn), "C7: connection_is_closed says that a new connection is closed")
+        closed = trial.is_closed(conn)
+        require(not closed, f"C7: connection_is_closed says that a new connection is closed{trial.raised}")
         await trial.close(conn)
         require(trial.is_closed(conn), "C7: connection_is_closed says that a connection is open which was closed")
 
 
 async def _reusable(trial: Trial[Any]) -> None:
     async with trial.connection() as conn:
-        require(
-            trial.is_reusable(conn, None),
-            "C9: connection_is_reusable refuses a connection that nothing happened to, so that none is ever used again",
-        )
+        reusable = trial.is_reusable(conn, None)
+        require(reusable, f"C9: connection_is_reusable refuses a connection that nothing happened to{trial.raised}")
         for error in (ValueError(), TimeoutError(), asyncio.CancelledError()):
             trial.is_reusable(conn, error)
 
@@ -133,7 +152,7 @@ async def _abort(trial: Trial[Any]) -> None:
 async def _reset(trial: Trial[Any]) -> None:
     async with trial.connection() as conn:
         for _ in range(2):
-            await trial.ends("C9", "reset_connection", trial.strategy.reset_connection(conn))
+            await trial.ends("C9", "reset_connection", trial.work("C9", "reset_connection", conn))
             require(not trial.is_closed(conn), "C9: reset_connection closed the connection")
             require(trial.is_reusable(conn, None), "C9: a connection that was reset is not reusable")
 
@@ -141,7 +160,7 @@ async def _reset(trial: Trial[Any]) -> None:
 async def _validate(trial: Trial[Any]) -> None:
     async with trial.connection() as conn:
         for _ in range(2):
-            await trial.ends("C7", "validate_connection", trial.strategy.validate_connection(conn))
+            await trial.ends("C7", "validate_connection", trial.work("C7", "validate_connection", conn))
             require(not trial.is_closed(conn), "C7: validate_connection closed the connection")
         await trial.close(conn)
         await _finds_dead(trial, conn, "was closed")
@@ -152,7 +171,7 @@ async def _validate(trial: Trial[Any]) -> None:
 
 
 async def _finds_dead(trial: Trial[Any], conn: Any, how: str) -> None:
-    task = asyncio.ensure_future(trial.strategy.validate_connection(conn))
+    task = asyncio.ensure_future(trial.work("C7", "validate_connection", conn))
     await trial.ended("C7", f"validate_connection of a connection that {how}", task)
     found = task.cancelled() or task.exception() is not None
     require(found, f"C7: validate_connection raises nothing of a connection that {how}")
@@ -176,8 +195,21 @@ async def _cancel_create(trial: Trial[Any]) -> None:
     for moment in await trial.moments("C5", "create_connection", create):
         await trial.cancelled_or_done("create_connection", moment, create)
         while conns:
-            await trial.close(conns.pop())
+            await _close_all_the_same(trial, conns.pop(), moment)
         await trial.all_gone("C10", f"after a create_connection that was cancelled {moment}")
+
+
+async def _close_all_the_same(trial: Trial[Any], conn: Any, moment: Moment) -> None:
+    """Close what a cancelled `create_connection` has returned, as a pool does."""
+    try:
+        await trial.close(conn)
+    except BreachError:
+        raise
+    except Exception as error:
+        raise BreachError(
+            f"C10: create_connection, cancelled {moment}, returned {conn!r} all the same, "
+            f"which can't be closed: {error!r}"
+        ) from error
 
 
 async def _cancel_close(trial: Trial[Any]) -> None:
@@ -194,7 +226,7 @@ def _cancel(method: str) -> Check:
     """Make the check of a method whose cancellation leads to the connection's end."""
 
     async def check(trial: Trial[Any]) -> None:
-        work = getattr(trial.strategy, method)
+        work = partial(trial.work, "C10", method)
         async with trial.connection() as conn:
             moments = await trial.moments("C10", method, partial(work, conn))
         for moment in moments:

@@ -7,6 +7,7 @@ import inspect
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, Generic, TypeVar
 
 from asyncio_connection_pool import ConnectionPool, ConnectionStrategy
@@ -53,12 +54,14 @@ class Trial(Generic[Conn]):
     strategy: ConnectionStrategy[Conn]
     echo: Callable[[Conn, str], Awaitable[object]] | None
     cut: Callable[[Conn], Awaitable[object]] | None
-    count: Callable[[], int | Awaitable[int]] | None
+    count: Callable[[], Awaitable[int]] | None
     session: Callable[[Conn], Awaitable[object]] | None
     dirt: Mapping[str, Callable[[Conn], Awaitable[object]]]
     patience: float
     before: int = field(default=0, init=False)
     """What the server saw before there was a trial."""
+    raised: str = field(default="", init=False)
+    """What the last question to the strategy raised, to be added to a message."""
     _asking: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
 
     def overrides(self, method: str) -> bool:
@@ -70,27 +73,29 @@ class Trial(Generic[Conn]):
         """Wait for something that takes so many steps one after the other, and fail if it does not end in time."""
         task = asyncio.ensure_future(work)
         await self.ended(clause, what, task, steps=steps)
+        require(not task.cancelled(), f"{clause}: {what} raised CancelledError, though nobody had cancelled it")
         return task.result()
 
     async def ended(self, clause: str, what: str, task: asyncio.Future[Any], *, steps: int = 1) -> None:
         """Wait for the end of a task, whatever that is, and fail if it does not come in time."""
         patience = self.patience * steps
-        await asyncio.wait([task], timeout=patience)
-        if not task.done():
-            task.cancel()
-            raise BreachError(f"{clause}: {what} did not end within {patience:g} s")
+        try:
+            await asyncio.wait([task], timeout=patience)
+            require(task.done(), f"{clause}: {what} did not end within {patience:g} s")
+        finally:
+            task.cancel()  # where it is not done
 
     # What a pool does with a strategy.
 
     async def create(self) -> Conn:
-        """Call `create_connection`."""
-        coming: Any = self.strategy.create_connection()
-        require(
-            inspect.isawaitable(coming),
-            f"C5: create_connection must be a coroutine function; it returned {coming!r}",
-        )
-        conn: Conn = await coming
+        """Call `create_connection`, by the name that it has."""
+        create = getattr(self.strategy, "create_connection", None) or getattr(self.strategy, "make_connection")  # noqa: B009
+        conn: Conn = await _coming("C5", "create_connection", create())
         return conn
+
+    async def work(self, clause: str, method: str, conn: Conn) -> None:
+        """Call `reset_connection` or `validate_connection`."""
+        await _coming(clause, method, getattr(self.strategy, method)(conn))
 
     async def open(self) -> Conn:
         """Open a connection, which has to end."""
@@ -117,28 +122,29 @@ class Trial(Generic[Conn]):
 
     async def close_anyhow(self, conn: Conn) -> None:
         """Close a connection, which has to end; what it raises a pool would suppress."""
-        try:
-            await self.close(conn)
-        except BreachError:
-            raise
-        except Exception:  # noqa: S110 - see above
-            pass
+        task = asyncio.ensure_future(self.destroy(conn))
+        await self.ended("C12", "close_connection", task)
+        if not task.cancelled():  # by itself, as where it waits for what somebody has cancelled before
+            task.exception()
 
     def is_closed(self, conn: Conn) -> bool:
         """Ask whether a connection is closed, as a pool does."""
-        try:
-            answer: object = self.strategy.connection_is_closed(conn)
-        except Exception:
-            return True
-        return _plain("C7", "connection_is_closed", answer)
+        return self._ask("C7", "connection_is_closed", True, conn)
 
     def is_reusable(self, conn: Conn, exc: BaseException | None) -> bool:
         """Ask whether a connection may be used again, as a pool does."""
+        return self._ask("C9", "connection_is_reusable", False, conn, exc)
+
+    def _ask(self, clause: str, question: str, otherwise: bool, *about: object) -> bool:
+        """Ask the strategy a question; one that raises has a fixed answer."""
+        self.raised = ""
+        ask = getattr(self.strategy, question, None) or partial(getattr(ConnectionStrategy, question), self.strategy)
         try:
-            answer: object = self.strategy.connection_is_reusable(conn, exc)
-        except Exception:
-            return False
-        return _plain("C9", "connection_is_reusable", answer)
+            answer = ask(*about)
+        except Exception as error:
+            self.raised = f": it raised {error!r}"
+            return otherwise
+        return _plain(clause, question, answer)
 
     def abort(self, conn: Conn) -> None:
         """Call `abort_connection`."""
@@ -161,8 +167,7 @@ class Trial(Generic[Conn]):
         if self.count is None:
             return 0
         async with self._asking:
-            answer = self.count()
-            return (answer if isinstance(answer, int) else await answer) - self.before
+            return await self.count() - self.before
 
     async def until(self, holds: Callable[[], bool], message: str) -> None:
         """Wait until something holds, and fail if it does not in time."""
@@ -176,7 +181,7 @@ class Trial(Generic[Conn]):
         end = asyncio.get_running_loop().time() + self.patience
         while seen := await self.seen():
             late = asyncio.get_running_loop().time() >= end
-            require(not late, f"{clause}: {after}, the server still sees {seen} more than before")
+            require(not late, f"{clause}: {after}, {_surplus(seen)}")
             await asyncio.sleep(0.01)
 
     # Cancelling.
@@ -210,6 +215,19 @@ class Trial(Generic[Conn]):
         error = await self.cancelled(what, moment, work)
         if error is not None:
             raise BreachError(f"C10: {what}, cancelled {moment}, raised {error!r} in its place") from error
+
+
+def _surplus(seen: int) -> str:
+    if seen > 0:
+        return f"the server still sees {seen} more than before"
+    return f"the server sees {-seen} fewer than before: nobody else may use it during the check"
+
+
+async def _coming(clause: str, method: str, coming: object) -> Any:
+    """Await what a method that has to be a coroutine function returned."""
+    if not inspect.isawaitable(coming):
+        raise BreachError(f"{clause}: {method} must be a coroutine function; it returned {coming!r}")
+    return await coming
 
 
 async def _call(work: Callable[[], Awaitable[T]]) -> T:
