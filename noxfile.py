@@ -80,6 +80,7 @@ nox.options.sessions = [
     "contrib",
     "contrib_uvloop",
     "no_extra",
+    "lab_extra",
     "coverage",
     "docs",
     "demo",
@@ -254,6 +255,17 @@ def no_extra(session: nox.Session) -> None:
     pytest(session, *map(str, sorted(ROOT.glob("contrib_tests/test_*_missing.py"))), measured=False)
 
 
+@nox.session(python=MAIN, requires=["build"])
+def lab_extra(session: nox.Session) -> None:
+    """Test the lab where the extra that makes it prettier is installed; without it, it is tested with the core."""
+    install(session, *group("tests"), extra="lab")
+    pytest(session, "-m", "not once", "tests/lab", *map(str, sorted(ROOT.glob("contrib_tests/test_lab_*.py"))))
+
+
+NEEDS_MORE = "*/contrib/*,*/lab/_targets.py,*/lab/_rich.py,*/lab/_matplotlib.py"
+"""What needs a server or an extra."""
+
+
 @nox.session(python=MAIN)
 def coverage(session: nox.Session) -> None:
     """Combine what the test sessions of this run measured; every branch of the core has to be covered."""
@@ -261,10 +273,10 @@ def coverage(session: nox.Session) -> None:
     session.env["COVERAGE_FILE"] = str(COVERAGE / ".coverage")
     session.run("coverage", "combine", "--keep", str(COVERAGE))
     session.log("The core:")
-    session.run("coverage", "report", "--omit=*/contrib/*,*/lab/_targets.py")
+    session.run("coverage", "report", f"--omit={NEEDS_MORE}")
     session.log("The adapters:")
     # Some of their branches are taken only when a race with a server is lost.
-    session.run("coverage", "report", "--include=*/contrib/*,*/lab/_targets.py", "--fail-under=95")
+    session.run("coverage", "report", f"--include={NEEDS_MORE}", "--fail-under=95")
 
 
 @nox.session(python=MAIN, requires=["build"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from functools import partial
 
 import pytest
@@ -39,3 +40,12 @@ def server(monkeypatch):
     )
     monkeypatch.setattr(asyncio, "run", partial(testing.run, debug=False))  # it is much work, and not the core's
     return fake
+
+
+@pytest.fixture
+def drawn_by_hand(monkeypatch):
+    """Plots are those of the standard library, as if matplotlib were not installed."""
+    monkeypatch.delitem(sys.modules, "asyncio_connection_pool.lab._matplotlib", raising=False)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "matplotlib"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)

@@ -90,6 +90,7 @@ def test_the_busiest_stretch_can_be_looked_at_alone(file, capsys):
     assert "busiest     6 in 12.00 s" in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("drawn_by_hand")
 def test_a_plot_is_an_svg(file, tmp_path, capsys):
     plot = tmp_path / "waits.svg"
     assert main(["advise", str(file), "--plot", str(plot)]) == 0
@@ -150,12 +151,17 @@ def test_a_file_that_is_no_recording(capsys):
         (["advise", "f", "--max-size", "a"], "'a' is no whole number"),
         (["advise", "f", "--target-p99", "soon"], "'soon' is no time: write 10ms, 1.5s or 0.01 (seconds)"),
         (["advise", "f", "--busiest", "0"], "argument --busiest: it has to be more than 0"),
-        (["advise", "f", "--plot", "waits.png"], "a plot is an SVG, so its name ends in .svg"),
+        (["advise", "f", "--plot", "waits.gif"], "'waits.gif': the name of a plot ends in .svg, .png, .pdf"),
+        (
+            ["advise", "f", "--plot", "waits.png"],
+            "waits.png needs matplotlib, without which a plot is a .svg: pip install",
+        ),
         (["advise", "f", "--plot", "/nowhere/waits.svg"], "/nowhere/waits.svg can't be written: No such file"),
         (["advise", "f", "--max-waiting", "-1"], "'-1' is no whole number"),
     ],
     ids=" ".join,
 )
+@pytest.mark.usefixtures("drawn_by_hand")
 def test_arguments_that_make_no_sense(arguments, message, capsys):
     assert message in complaint(capsys, *arguments)
 

@@ -71,6 +71,7 @@ def test_the_same_seed_lets_them_come_at_the_same_times(server, tmp_path):
     assert recordings[0] == recordings[1] != recordings[2]
 
 
+@pytest.mark.usefixtures("drawn_by_hand")
 def test_each_size_of_a_sweep_is_measured(server, capsys, tmp_path):
     plot = tmp_path / "sweep.svg"
     assert load("--sweep", "1,2,4", "--clients", 8, "--seconds", "1s", "--plot", plot) == 0
@@ -81,6 +82,7 @@ def test_each_size_of_a_sweep_is_measured(server, capsys, tmp_path):
     assert len(ET.parse(plot).getroot().findall("{*}polyline")) == 4
 
 
+@pytest.mark.usefixtures("drawn_by_hand")
 def test_a_burst_is_opened_and_closed(server, capsys, tmp_path):
     plot = tmp_path / "time.svg"
     options = [

@@ -62,6 +62,7 @@ def polylines(path):
     return [line.get("points").split() for line in ET.parse(path).getroot().findall("{*}polyline")]
 
 
+@pytest.mark.usefixtures("drawn_by_hand")
 def test_a_chart_leaves_out_what_is_not_finite(tmp_path):
     path = tmp_path / "chart.svg"
     draw(path, "a < b", "x", "y", [Line("&", [(1, 1), (2, math.inf), (3, 4)]), Line("none", [])])
@@ -74,6 +75,7 @@ def test_a_chart_leaves_out_what_is_not_finite(tmp_path):
     [[], [(1, 0)], [(1, 1), (1, 2)], [(0, 0.003)], [(n, n) for n in range(500)]],
     ids=["none", "flat", "upright", "low", "many"],
 )
+@pytest.mark.usefixtures("drawn_by_hand")
 def test_a_chart_stays_within_its_frame(tmp_path, points):
     path = tmp_path / "chart.svg"
     draw(path, "title", "x", "y", [Line("line", points)])

@@ -6,8 +6,10 @@ import argparse
 import math
 from pathlib import Path
 
+from asyncio_connection_pool.lab import _extra
 from asyncio_connection_pool.lab._figures import parse_seconds
 from asyncio_connection_pool.lab._people import Complaint
+from asyncio_connection_pool.lab._plot import BY_HAND, ENDINGS
 
 
 def seconds(text: str) -> float:
@@ -57,8 +59,10 @@ def rate(text: str) -> float:
 def plot(text: str) -> Path:
     """Read where a plot is to be drawn; nobody wants to hear at the end that it can't be."""
     path = Path(text)
-    if path.suffix != ".svg":
-        raise argparse.ArgumentTypeError(f"{text!r}: a plot is an SVG, so its name ends in .svg")
+    if path.suffix not in ENDINGS:
+        raise argparse.ArgumentTypeError(f"{text!r}: the name of a plot ends in {', '.join(ENDINGS)}")
+    if path.suffix != BY_HAND and not _extra.find("_matplotlib"):
+        raise Complaint(f"{path} needs matplotlib, without which a plot is a {BY_HAND}: {_extra.INSTALL}")
     writable(path)
     return path
 

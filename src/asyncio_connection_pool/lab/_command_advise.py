@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from statistics import fmean
 
-from asyncio_connection_pool.lab import _arguments, _figures
+from asyncio_connection_pool.lab import _arguments, _figures, _screen
 from asyncio_connection_pool.lab._advisor import Advice, Advisor
 from asyncio_connection_pool.lab._people import Complaint
-from asyncio_connection_pool.lab._plot import Line, draw
+from asyncio_connection_pool.lab._plot import MORE_ENDINGS, Line, draw
 from asyncio_connection_pool.lab._progress import Progress
 from asyncio_connection_pool.lab._recording import Recording, RecordingError
 from asyncio_connection_pool.lab._replay import Outcome
@@ -42,7 +41,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--busiest", type=_arguments.some_seconds, metavar="TIME", help="replay only the busiest stretch of that length"
     )
     add("--seed", type=int, default=0, metavar="N", help="for what is left to chance (0)")
-    add("--plot", type=_arguments.plot, metavar="OUT.svg", help="draw waits by size")
+    add("--plot", type=_arguments.plot, metavar="OUT.svg", help=f"draw waits by size ({MORE_ENDINGS})")
 
 
 def run(options: Namespace) -> int:
@@ -52,10 +51,11 @@ def run(options: Namespace) -> int:
     if options.busiest is not None:
         recording = recording.busiest(options.busiest)
         print(f"busiest     {_load(recording)}")
-    with Progress(sys.stderr) as progress:
+    with _screen.progress() as progress:
         advice = _advisor(recording, options, progress).advise(options.max_size, options.burst_limit)
     print()
-    print(_figures.table(HEAD, [_row(outcome) for outcome in advice.tried]))
+    chosen = None if advice.smallest is None else _row(advice.smallest)
+    _screen.table(HEAD, [_row(outcome) for outcome in advice.tried], chosen)
     print()
     print(_verdict(advice, options))
     if options.plot is not None:

@@ -10,7 +10,7 @@ import asyncio
 from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING, Final
 
-from asyncio_connection_pool.lab import _arguments, _figures
+from asyncio_connection_pool.lab import _arguments, _figures, _screen
 from asyncio_connection_pool.lab._echo import EchoServer
 from asyncio_connection_pool.lab._load import Measured, Plan, Settings, measure
 from asyncio_connection_pool.lab._targets import Target, find_target
@@ -77,7 +77,7 @@ async def _show_here(settings: Settings) -> int:
 async def _show(target: Target, settings: Settings) -> int:
     await target.probe()
     print(f"max_size={MAX_SIZE}, burst_limit={BURST_LIMIT}; {target.name}")
-    print("█ in use   ▓ in use above max_size   ░ idle   · not open")
+    _screen.cells("█ in use   ▓ in use above max_size   ░ idle   · not open")
     print()
     measured = await measure(target, settings, tell=_Chart(settings))
     print()
@@ -96,7 +96,7 @@ class _Chart:
     def __call__(self, measured: Measured) -> None:
         if measured.lasted >= self._next:
             self._next += self._every
-            print(_line(measured.lasted, self._plan.clients(), measured.stats), flush=True)
+            _screen.cells(_line(measured.lasted, self._plan.clients(), measured.stats))
 
 
 def _line(elapsed: float, callers: int, stats: PoolStats) -> str:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from asyncio_connection_pool.lab import _arguments, _figures
+from asyncio_connection_pool.lab import _arguments, _figures, _screen
 from asyncio_connection_pool.lab._load import Measured, Settings, measure
 from asyncio_connection_pool.lab._people import Complaint
-from asyncio_connection_pool.lab._plot import Line, draw
+from asyncio_connection_pool.lab._plot import MORE_ENDINGS, Line, draw
 from asyncio_connection_pool.lab._progress import Progress
 from asyncio_connection_pool.lab._recorder import Recorder
 from asyncio_connection_pool.lab._targets import Target, find_target
@@ -22,6 +21,7 @@ HEAD: Final = (
         "|"
     )
 )
+PLOT_HELP: Final = f"draw waits by size, or the pool over time ({MORE_ENDINGS})"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -39,7 +39,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     add("--sweep", type=_arguments.counts, metavar="N,N…", help="measure each of these max_sizes")
     add("--record", type=Path, metavar="FILE", help="keep a recording, for advise")
     add("--seed", type=int, default=0, metavar="N", help="for when callers come (0)")
-    add("--plot", type=_arguments.plot, metavar="OUT.svg", help="draw waits by size, or the pool over time")
+    add("--plot", type=_arguments.plot, metavar="OUT.svg", help=PLOT_HELP)
 
 
 def run(options: Namespace) -> int:
@@ -51,7 +51,7 @@ def run(options: Namespace) -> int:
     everything = asyncio.run(_measure_all(target, options, sizes, recorders))
     print(f"{target.query} at {target.name}, {_crowd(options)}, {_figures.seconds(options.seconds)} for each size")
     print()
-    print(_figures.table(HEAD, [_row(measured) for measured in everything]))
+    _screen.table(HEAD, [_row(measured) for measured in everything])
     for measured in everything:
         print(*_remarks(measured), sep="\n", end="")
     if everything[-1].interrupted:
@@ -84,7 +84,7 @@ async def _measure_all(
     """Measure one size after the other, until somebody presses Ctrl-C."""
     await target.probe()
     everything: list[Measured] = []
-    with Progress(sys.stderr) as progress:
+    with _screen.progress() as progress:
         for size in sizes:
             settings = _settings(options, size)
             tell = _Teller(progress, size)
