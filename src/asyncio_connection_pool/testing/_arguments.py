@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from asyncio_connection_pool import ConnectionPool
@@ -42,13 +42,13 @@ def dirt(value: Any, session: Any) -> dict[str, Told]:
         TypeError: It is no mapping of functions.
         ValueError: One is there without the other.
     """
-    if value and session is None:
-        raise ValueError("dirt needs session, which describes the state that the next user finds")
-    if session is not None and not value:
-        raise ValueError("session needs dirt: ways to leave something that the next user must not find")
-    if value is not None and not isinstance(value, Mapping):
+    if value is not None and not hasattr(value, "items"):
         raise TypeError(f"dirt must be a mapping of names to functions, not {value!r}")
-    ways: Mapping[str, Any] = value or {}
+    ways: dict[str, Any] = dict(value or {})
+    if ways and session is None:
+        raise ValueError("dirt needs session, which describes the state that the next user finds")
+    if session is not None and not ways:
+        raise ValueError("session needs dirt: ways to leave something that the next user must not find")
     return {name: of_connection(f"dirt[{name!r}]", spoil) for name, spoil in ways.items()}
 
 
