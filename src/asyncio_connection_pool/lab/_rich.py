@@ -65,7 +65,14 @@ class Bar(Progress):
     def __init__(self, stream: TextIO) -> None:
         """Begin with nothing shown."""
         columns = BarColumn(BAR), TextColumn("{task.description}", markup=False)
-        self._bars = Bars(*columns, console=_console(stream), transient=True, auto_refresh=False)
+        self._bars = Bars(
+            *columns,
+            console=_console(stream),
+            transient=True,
+            auto_refresh=False,
+            redirect_stdout=False,  # which may be a pipe
+            redirect_stderr=False,
+        )
         self._task = self._bars.add_task("", total=None)
 
     def show(self, text: str, share: float | None = None) -> None:
@@ -87,4 +94,4 @@ class Bar(Progress):
 
 def _console(stream: TextIO) -> Console:
     """Write to a stream of which it is known that it is a terminal on which colours are wanted."""
-    return Console(file=stream, force_terminal=True, highlight=False, theme=THEME)
+    return Console(file=stream, force_terminal=True, no_color=False, highlight=False, theme=THEME)
