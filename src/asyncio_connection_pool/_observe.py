@@ -54,6 +54,9 @@ class PoolObserver:
     def on_create_failure(self, event: events.CreateFailed) -> None:
         """Take note of a connection that could not be opened."""
 
+    def on_reset(self, event: events.Reset) -> None:
+        """Take note of a connection that was brought back to its fresh state."""
+
     def on_close(self, event: events.Closed) -> None:
         """Take note of a connection that leaves the pool."""
 
@@ -232,6 +235,11 @@ class Observers:
         """Tell of an open that has failed after so many seconds."""
         if self._hooks["on_create_failure"]:
             self.note("on_create_failure", _events().CreateFailed(self.pool, seconds, error))
+
+    def was_reset(self, seconds: float) -> None:
+        """Tell of a reset that has brought a connection back after so many seconds."""
+        if self._hooks["on_reset"]:
+            self.note("on_reset", _events().Reset(self.pool, seconds))
 
     def timed_out(self, seconds: float, stage: Stage) -> None:
         """Tell of a caller whose time ran out."""

@@ -63,6 +63,7 @@ class Placing(ABC, Generic[Conn]):
         self._observers = observers
         self._policies = ledger.policies
         self._resets = overrides(strategy, "reset_connection")
+        self._times_resets = observers.hears_of("on_reset")
         self._asks = self._resets or questions.at_every_return
         """Whether a return without an error is the strategy's business."""
         self._looks_at_entry = ledger.policies.looks_at_entry
@@ -222,19 +223,26 @@ class Placing(ABC, Generic[Conn]):
 
     def _reset(self, slot: Slot[Conn]) -> None:
         self._ledger.begin_reset(slot)
-        self._work_on(slot, self._strategy.reset_connection, "reset_failed", to="reset")
+        since = self._loop.time() if self._times_resets else None
+        self._work_on(slot, self._strategy.reset_connection, "reset_failed", to="reset", since=since)
 
     def _validate(self, slot: Slot[Conn]) -> None:
         self._work_on(slot, self._strategy.validate_connection, "validation_failed", to="validate")
 
     def _work_on(
-        self, slot: Slot[Conn], work: Callable[[Conn], Awaitable[None]], reason: CloseReason, *, to: str
+        self,
+        slot: Slot[Conn],
+        work: Callable[[Conn], Awaitable[None]],
+        reason: CloseReason,
+        *,
+        to: str,
+        since: float | None = None,
     ) -> None:
         """Have the strategy do something to a connection, and offer it, or close it if that fails."""
         timer = None
         if self._connect_timeout is not None and reason == "validation_failed":
             timer = self._loop.call_later(self._connect_timeout, self._give_validation_up, slot)
-        settle = partial(self._worked_on, slot, reason, timer)
+        settle = partial(self._worked_on, slot, reason, timer, since)
         try:
             self._flights[slot] = self._tasks.start(_await(work, slot.conn), settle, to=to, eager=to == "reset")
         except BaseException:
@@ -252,7 +260,12 @@ class Placing(ABC, Generic[Conn]):
             self.refill()
 
     def _worked_on(
-        self, slot: Slot[Conn], reason: CloseReason, timer: asyncio.TimerHandle | None, task: asyncio.Task[None]
+        self,
+        slot: Slot[Conn],
+        reason: CloseReason,
+        timer: asyncio.TimerHandle | None,
+        since: float | None,
+        task: asyncio.Task[None],
     ) -> None:
         del self._flights[slot]
         if timer is not None:
@@ -267,6 +280,8 @@ class Placing(ABC, Generic[Conn]):
             self._ledger.doom(slot, reason)
             if not cancelled_by_others(task):
                 self.log(f"{task.get_name()} failed", error)
+        elif since is not None:
+            self._observers.was_reset(self._loop.time() - since)
         self._offer_in_background(slot)
 
     def log(self, what: str, error: BaseException) -> None:

@@ -19,6 +19,7 @@ __all__ = (
     "Created",
     "Rejected",
     "Released",
+    "Reset",
     "TimedOut",
 )
 
@@ -60,6 +61,18 @@ class CreateFailed:
     seconds: float
     """How long it ran."""
     error: BaseException
+
+
+@dataclass(frozen=True, slots=True)
+class Reset:
+    """`reset_connection` has brought a connection back that a caller had used.
+
+    Not told of a reset that failed or was cancelled: its connection is `Closed`.
+    """
+
+    pool: str
+    seconds: float
+    """For how long the connection served nobody: from its return until it could be handed out again."""
 
 
 @dataclass(frozen=True, slots=True)
