@@ -16,10 +16,19 @@ myst_heading_anchors = 3
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
-autodoc_class_signature = "separated"
+autodoc_preserve_defaults = True
 default_role = "code"  # single backquotes in docstrings
 intersphinx_mapping = {}
+# Everything that is named has to be found (`-n`), but for other people's and for what stands for a type.
+nitpick_ignore_regex = [
+    ("py:.*", r"(asyncpg|collections|contextlib|os|redis)\..*|AbstractAsyncContextManager"),
+    ("py:class", r"(asyncio_connection_pool\..*\.)?(Conn|Raw|T|Unset)|Attributes|Behaviour|Stage"),
+    ("py:class", "CollectorRegistry|MeterProvider|TracerProvider"),
+]
+suppress_warnings = ["ref.python"]  # a Datadog pool and a pool have one name
 
 html_theme = "furo"
 html_title = project
 html_show_sphinx = False
+html_static_path = ["_static"]
+html_css_files = ["pages.css"]

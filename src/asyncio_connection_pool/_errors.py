@@ -30,10 +30,13 @@ class PoolTimeoutError(PoolError, TimeoutError):
     `__cause__`.
     """
 
+    stage: Stage
+    """What was being waited for, a connection (`waiting`), its opening or its validation."""
+
     def __init__(self, *args: object, stage: Stage = "waiting") -> None:
         """Keep the message and the stage."""
         super().__init__(*args)
-        self.stage: Stage = stage
+        self.stage = stage
 
 
 def numbers(stats: PoolStats) -> str:

@@ -42,7 +42,7 @@ class PoolStats:
     burst_limit: int | None
     """Connections that may be open under load, where that is more."""
     limit: int
-    """Connections that may be open at all: `burst_limit` where set, else `max_size`."""
+    """Connections that may be open at all, `burst_limit` where set, else `max_size`."""
     min_size: int
     """Connections that are kept open even when nobody needs them."""
 
@@ -59,7 +59,7 @@ class PoolStats:
     closing: int
     """Connections that are being closed; the server may still see them."""
     size: int
-    """All of the above together: the slots that are taken."""
+    """Slots that are taken, by connections in any of these states."""
     waiting: int
     """Callers in the queue."""
 
@@ -76,12 +76,15 @@ class PoolStats:
     create_failures: int
     """Calls of `create_connection` that raised, or that `connect_timeout` broke off."""
     closed: Mapping[CloseReason, int]
-    """Connections that left the pool, by reason: `surplus` (above `max_size` and not
-    needed), `dead` (`connection_is_closed` said so), `dirty` (`connection_is_reusable`
-    said no), `discarded` (by `discard()`), `reset_failed`, `validation_failed`, `expired`
-    (`max_lifetime`), `worn_out` (`max_uses`), `idle` (`max_idle`), `evicted` (by `evict()`),
-    `revoked` (its permit was, by the `burst_budget`), `broken_off` (opened after all, but later
-    than `connect_timeout`), `pool_closed`, `forgotten` (its event loop was closed, or the process forked)."""
+    """Connections that left the pool, by reason.
+
+    `surplus` (above `max_size` and not needed), `dead` (`connection_is_closed` said so),
+    `dirty` (`connection_is_reusable` said no), `discarded` (by `discard()`), `reset_failed`,
+    `validation_failed`, `expired` (`max_lifetime`), `worn_out` (`max_uses`), `idle`
+    (`max_idle`), `evicted` (by `evict()`), `revoked` (its permit was, by the `burst_budget`),
+    `broken_off` (opened after all, but later than `connect_timeout`), `pool_closed`, `forgotten`
+    (its event loop was closed, or the process forked).
+    """
     timeouts: int
     """Acquisitions that ended in a `PoolTimeoutError` of their own `timeout`."""
     rejections: int

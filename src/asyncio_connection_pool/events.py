@@ -72,7 +72,7 @@ class Reset:
 
     pool: str
     seconds: float
-    """For how long the connection served nobody: from its return until it could be handed out again."""
+    """For how long the connection served nobody, from its return until it could be handed out again."""
 
 
 @dataclass(frozen=True, slots=True)

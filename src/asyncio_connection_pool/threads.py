@@ -66,7 +66,7 @@ class ThreadConnection(Generic[Raw]):
 
     @property
     def raw(self) -> Raw:
-        """The library's own connection: to be looked at, and to be used in its thread only, by `call`."""
+        """The library's own connection, to be looked at; it is to be used in its thread only, by `call`."""
         return self._box[0]
 
     async def call(self, function: Callable[Concatenate[Raw, P], T], /, *args: P.args, **kwargs: P.kwargs) -> T:

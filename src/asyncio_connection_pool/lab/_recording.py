@@ -32,7 +32,7 @@ class Caller:
     at: float
     """When, in seconds since the first came."""
     held: float | None
-    """Seconds for which it held the connection; None: it got none."""
+    """Seconds for which it held the connection, or None if it got none."""
     waited: float = 0.0
     """Seconds that it waited, in vain or not."""
 

@@ -45,7 +45,7 @@ async def check_strategy(
         patience: Seconds that anything may take that has to end.
 
     Returns:
-        What was checked, in words, each beginning with the clause: look whether all is there that you expect.
+        What was checked, each in words that begin with the clause. Look whether all is there that you expect.
 
     Raises:
         AssertionError: The strategy breaks the contract. The message begins with the number of the clause.
