@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from contextlib import asynccontextmanager
+from unittest.mock import AsyncMock
 
 import pytest
 import redis.asyncio
@@ -40,7 +41,7 @@ async def budget_with_a_clock(client, monkeypatch):
         assert script.count(real) == 1
         script = script.replace(real, made_up)
     budget = RedisBurstBudget(client, key="compared", limit=1)
-    budget._has_lines = False
+    monkeypatch.setattr(budget, "_hold_line", AsyncMock())
     told: list[object] = []
     run = budget._run
     monkeypatch.setattr(budget, "_run", lambda _, arguments: run(script, [*arguments, *told]))

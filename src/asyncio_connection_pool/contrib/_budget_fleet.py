@@ -188,6 +188,8 @@ class FleetBudget(BurstBudget):
     async def _hear(self) -> Reply | None:
         try:
             return await self._heart.hear()
+        except PoolError:
+            raise  # what waiting does not mend
         except Exception as error:
             if self.strict:
                 raise PoolError(f"{self!r}: the coordinator can't be reached: {error!r}") from error

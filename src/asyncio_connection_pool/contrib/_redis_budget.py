@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any
 
-from redis.asyncio import Redis
+from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, ResponseError
+from redis.exceptions import MovedError, NoScriptError, ResponseError
 
+from asyncio_connection_pool import PoolError
 from asyncio_connection_pool.contrib._budget_fleet import FleetBudget, FleetMember, FleetStats
 from asyncio_connection_pool.contrib._budget_protocol import Reply, Request
 from asyncio_connection_pool.contrib._redis_budget_script import INSPECT, SYNC
-
-log = logging.getLogger("asyncio_connection_pool")
-
-CONNECT_SECONDS: Final = 2.0
-"""Seconds that a connection to the coordinator may take to be dialled, where a URL was given."""
+from asyncio_connection_pool.contrib._redis_line import CONNECT_SECONDS, Line, close
 
 
 class RedisBurstBudget(FleetBudget):
@@ -30,8 +26,8 @@ class RedisBurstBudget(FleetBudget):
     the server knows a process that is frozen from one that is dead.
 
     Args:
-        client_or_url: A `redis.asyncio.Redis`, which stays yours to close, or a URL. A client of a cluster will do, but
-            there a process that is frozen for longer than `lease_time` is taken for dead.
+        client_or_url: A URL, or a `redis.asyncio.Redis`, which stays yours to close, or a `redis.asyncio.RedisCluster`
+            where that is what you run. Two connections are taken from it.
         key: The name of the budget: it is the hash tag of all keys and of the channel.
         limit: Connections of the whole fleet, reserved or lent.
         lease_time: Seconds that a burst is lent for, unless it is renewed. A coordinator that restarts lends nothing
@@ -72,13 +68,13 @@ class RedisBurstBudget(FleetBudget):
         self._client: Any = None if self._url is not None else client_or_url
         if self._url is not None:
             self._dial()  # a URL that can't be read is refused now
-        elif not hasattr(client_or_url, "evalsha"):
-            raise TypeError(f"client_or_url must be a redis.asyncio.Redis or a URL, not {client_or_url!r}")
+        elif not isinstance(client_or_url, (Redis, RedisCluster)):
+            kinds = "a URL, a redis.asyncio.Redis or a redis.asyncio.RedisCluster"
+            raise TypeError(f"client_or_url must be {kinds}, not {client_or_url!r}")
         tag = f"{{burst-budget:{key}}}"
         self._keys = [f"{tag}:state", f"{tag}:members", f"{tag}:late"]
         self._channel = f"{tag}:line:"
-        self._line: Any = None
-        self._has_lines = hasattr(self._client, "pubsub")
+        self._line: Line | None = None
         self._look_at_line_at = -math.inf
         self._hashes: dict[str, str] = {}
 
@@ -95,28 +91,43 @@ class RedisBurstBudget(FleetBudget):
 
     async def _send(self, request: Request) -> Reply:
         self._dial()
-        await self._hold_line(request.member)
-        answer = await self._run(
-            SYNC,
-            [
-                self._channel,
-                request.member,
-                request.label,
-                request.seq,
-                int(request.known),
-                request.limit,
-                int(request.lease_time * 1000),
-                int(request.reservation_time * 1000),
-                request.firm,
-                request.kept,
-                request.want,
-            ],
-        )
+        try:
+            answer = await self._run(SYNC, self._arguments(request))
+            await self._hold_line(request.member)
+        except BaseException:
+            self._look_at_line_at = -math.inf
+            raise
         status, firm, burst, share, free, pace = answer
         fair = None if share < 0 else share
         return Reply(request.seq, _text(status), firm, burst, fair, free, pace / 1000)  # type: ignore[arg-type]
 
+    def _arguments(self, request: Request) -> list[Any]:
+        return [
+            self._channel,
+            request.member,
+            request.label,
+            request.seq,
+            int(request.known),
+            request.limit,
+            int(request.lease_time * 1000),
+            int(request.reservation_time * 1000),
+            request.firm,
+            request.kept,
+            request.want,
+        ]
+
     async def _run(self, script: str, arguments: list[Any]) -> Any:
+        try:
+            return await self._evaluate(script, arguments)
+        except ResponseError as error:
+            if isinstance(error, MovedError) or str(error).startswith("MOVED "):
+                raise PoolError(
+                    f"{self!r} was given one node of a cluster, and its keys are on another one: give it a "
+                    f"redis.asyncio.RedisCluster ({error})"
+                ) from error
+            raise
+
+    async def _evaluate(self, script: str, arguments: list[Any]) -> Any:
         with suppress(NoScriptError, KeyError):
             return await self._client.evalsha(self._hashes[script], len(self._keys), *self._keys, *arguments)
         answer = await self._client.eval(script, len(self._keys), *self._keys, *arguments)
@@ -124,19 +135,16 @@ class RedisBurstBudget(FleetBudget):
         return answer
 
     async def _hold_line(self, member: str) -> None:
-        """Subscribe, and see from time to time that the subscription stands."""
-        if not self._has_lines or self._clock() < self._look_at_line_at:
-            return
-        patience = 0.0
+        """See from time to time that the line stands, and at once when the keys have moved.
+
+        That comes after the message, by which a client of a cluster learns where they are. An answer is believed only
+        when both are done, and early enough: whoever is frozen in between has nothing yet that could be lost.
+        """
         if self._line is None:
-            self._line, patience = self._client.pubsub(), CONNECT_SECONDS
-        try:
-            await self._line.subscribe(self._channel + member)
-            while await self._line.get_message(timeout=patience) is not None:
-                patience = 0.0
-        except ResponseError as error:
-            self._has_lines = False
-            log.warning("%r: no subscription: whoever is frozen is taken for dead: %r", self, error)
+            self._line = Line(self._client, self._keys[0], self._channel + member)
+        elif self._clock() < self._look_at_line_at and not self._line.is_astray:
+            return
+        await self._line.hold()
         self._look_at_line_at = self._clock() + self.lease_time / 2
 
     def _dial(self) -> None:
@@ -150,10 +158,10 @@ class RedisBurstBudget(FleetBudget):
         line, self._line = self._line, None
         self._look_at_line_at = -math.inf
         if line is not None:
-            await _close(line)
+            await line.close()
         if self._url is not None:
             client, self._client = self._client, None
-            await _close(client)
+            await close(client)
             await client.connection_pool.disconnect()
 
     def _forget(self) -> None:
@@ -161,10 +169,6 @@ class RedisBurstBudget(FleetBudget):
         self._look_at_line_at = -math.inf
         if self._url is not None:
             self._client = None
-
-
-async def _close(thing: Any) -> None:
-    await (getattr(thing, "aclose", None) or thing.close)()
 
 
 def _sha1(script: str) -> str:
