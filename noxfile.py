@@ -237,6 +237,7 @@ def contrib_full(session: nox.Session, extra: str, library: str, server: str) ->
 def contrib_uvloop(session: nox.Session, extra: str, server: str) -> None:
     """Test the adapters that look at a transport under uvloop too, whose transports are its own."""
     test_adapter(session, extra, extra, server, "uvloop")
+    pytest(session, "-n", "3", f"contrib_tests/test_{extra}_budget.py", ACP_TEST_LOOP="uvloop")
 
 
 @nox.session(python=ALL_LIBRARIES_ON, requires=["build"])
