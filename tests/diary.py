@@ -28,7 +28,8 @@ class Diary(PoolObserver):
     def _write(self, event):
         self.events.append(event)
 
-    on_acquire = on_release = on_create = on_create_failure = on_close = on_timeout = on_reject = on_burst = _write
+    on_acquire = on_release = on_timeout = on_reject = _write
+    on_create = on_create_failure = on_reset = on_close = on_burst = _write
 
     @contextmanager
     def _span(self, name: str) -> Iterator[None]:

@@ -280,7 +280,7 @@ class Placing(ABC, Generic[Conn]):
             self._ledger.doom(slot, reason)
             if not cancelled_by_others(task):
                 self.log(f"{task.get_name()} failed", error)
-        elif since is not None:
+        elif since is not None and not task.cancelling():
             self._observers.was_reset(self._loop.time() - since)
         self._offer_in_background(slot)
 

@@ -15,7 +15,7 @@ from asyncio_connection_pool import (
     PoolTimeoutError,
     events,
 )
-from asyncio_connection_pool.testing import NEVER
+from asyncio_connection_pool.testing import NEVER, FullFakeStrategy
 from diary import Diary, differences
 from scenarios import callers, hold, leave_all, outcome, settle, use, virtual
 
@@ -144,6 +144,72 @@ async def test_a_refusal_by_the_queue_policy_is_told_too():
     refused = sum(isinstance(result, PoolOverloadedError) for result in results)
     assert refused > 5
     assert diary.of(events.Rejected) == [events.Rejected("p", "queue_policy")] * refused
+
+
+@virtual
+async def test_a_reset_says_for_how_long_the_connection_served_nobody():
+    diary = Diary()
+    pool = pool_for(diary, FullFakeStrategy(reset=[3, 0.5]))
+    await use(pool)
+    await settle()
+    assert not diary.of(events.Reset), "it is told when it has ended"
+    (second,) = await hold(pool)
+    await leave_all([second])
+    await asyncio.sleep(1)
+    assert diary.of(events.Reset) == [events.Reset("p", 3), events.Reset("p", 0.5)]
+
+
+@virtual
+async def test_a_reset_that_fails_is_a_close_and_nothing_else():
+    diary = Diary()
+    pool = pool_for(diary, FullFakeStrategy(reset=[OSError("no")]))
+    await use(pool)
+    await settle()
+    assert not diary.of(events.Reset)
+    assert diary.of(events.Closed) == [events.Closed("p", "reset_failed")]
+
+
+@pytest.mark.parametrize("stubborn", [False, True], ids=["obedient", "stubborn"])
+def test_c12_a_reset_that_is_cancelled_is_a_close_and_nothing_else(stubborn):
+    async def insist():
+        try:
+            await asyncio.sleep(5)
+        except asyncio.CancelledError:
+            if not stubborn:
+                raise
+
+    @virtual
+    async def play():
+        diary = Diary()
+        pool = pool_for(diary, FullFakeStrategy(reset=[insist]))
+        await use(pool)
+        await settle()
+        assert pool.stats().resetting == 1
+        await pool.close()
+        assert not diary.of(events.Reset)
+        assert diary.of(events.Closed) == [events.Closed("p", "pool_closed")]
+
+    play()
+
+
+@virtual
+async def test_c9_what_is_not_reset_since_it_is_dirty_is_not_told_of():
+    diary = Diary()
+    pool = pool_for(diary, FullFakeStrategy())
+    (holder,) = await hold(pool)
+    await outcome(holder.leave(TimeoutError()))
+    await settle()
+    assert not diary.of(events.Reset)
+
+
+@virtual
+async def test_a_validation_is_no_reset():
+    diary = Diary()
+    pool = pool_for(diary, Server(validate=[1]), validate_after=1)
+    await use(pool)
+    await asyncio.sleep(2)
+    await use(pool)
+    assert not diary.of(events.Reset)
 
 
 @virtual

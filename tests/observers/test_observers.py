@@ -11,7 +11,7 @@ import pytest
 
 from ageing import Server
 from asyncio_connection_pool import ConnectionPool, PoolObserver, events
-from asyncio_connection_pool.testing import FakeStrategy
+from asyncio_connection_pool.testing import FakeStrategy, FullFakeStrategy
 from diary import Diary, differences
 from oracle import check_settled
 from scenarios import Halt, callers, hold, leave_all, outcome, settle, use, virtual
@@ -49,7 +49,7 @@ def raising(hook, error):
 
 async def everything(observers, strategy=None):
     """Have every hook called."""
-    strategy = strategy or Server(create=[None, OSError()])
+    strategy = strategy or FullFakeStrategy(create=[None, OSError()])
     pool = ConnectionPool(strategy=strategy, max_size=1, burst_limit=2, max_waiting=1, observers=observers)
     async with pool:
         (holder,) = await hold(pool)
@@ -239,6 +239,41 @@ async def test_an_observer_that_wants_no_callers_costs_them_nothing():
     assert type(watched.get_connection()) is type(plain.get_connection())
     assert type(watched._checkout) is type(plain._checkout)
     assert watched._idle is watched._ledger.idle
+
+
+@virtual
+async def test_c14_resets_of_which_nobody_hears_are_not_timed():
+    """What is not there cannot cost: the clock is read as often as in a pool without observers."""
+
+    class Opens(PoolObserver):
+        def on_create(self, event):
+            pass
+
+    class Resets(PoolObserver):
+        def on_reset(self, event):
+            pass
+
+    plain, opens, resets = [
+        await reads_of_the_clock(ConnectionPool(strategy=FullFakeStrategy(), max_size=1, observers=observers))
+        for observers in ([], [Opens()], [Resets()])
+    ]
+    assert plain == opens == resets - 2
+
+
+async def reads_of_the_clock(pool):
+    """Count them while a connection is used and reset."""
+    loop = asyncio.get_running_loop()
+    loop.set_debug(False)  # else the loop itself reads the clock around every call
+    await use(pool)
+    await settle()
+    time, reads = loop.time, []
+    loop.time = lambda: reads.append(1) or time()
+    try:
+        await use(pool)
+        await settle()
+    finally:
+        del loop.time
+    return len(reads)
 
 
 def test_holders_can_be_tracked_and_observed_together():
