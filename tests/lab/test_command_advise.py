@@ -46,6 +46,7 @@ def test_it_describes_the_recording_and_advises(file, capsys):
     assert "300 in 992.00 s, 0.3 a second; each held one for 1.00 s on average, so 0.30 were in use" in out
     assert "waited      p50 0 µs, p99 1.00 s; none got no connection" in out
     assert "opens       none was recorded, so they take no time (see --connect-seconds)" in out
+    assert "resets      none was recorded, so they take no time (see --reset-seconds)" in out
     assert "The smallest that keeps the p99 within 10.0 ms: max_size=3: p99 0 µs" in out
     assert table(out)["2", "–"] == ["0 µs", "1.00 s", "1.00 s", "0", "2.00", "2", "2"]
 
@@ -80,9 +81,17 @@ def test_where_no_size_does_it_says_why(file, capsys):
     )
 
 
-def test_a_reset_takes_as_long_as_is_said(file, capsys):
+def test_a_reset_takes_as_long_as_was_recorded_or_is_said(file, capsys):
+    with file.open("a") as lines:
+        lines.write('{"at": 1, "reset": 1}\n{"at": 2, "reset": 1.0}\n')
+    assert main(["advise", str(file)]) == 0
+    out = capsys.readouterr().out
+    assert "resets      2, which took 1.00 s on average" in out
+    assert table(out)["1", "–"][2] == "4.00 s", "two holds and two resets"
     assert main(["advise", str(file), "--reset-seconds", "2s"]) == 0
-    assert table(capsys.readouterr().out)["1", "–"][2] == "6.00 s", "two holds and two resets"
+    assert table(capsys.readouterr().out)["1", "–"][2] == "6.00 s"
+    assert main(["advise", str(file), "--reset-seconds", "0"]) == 0
+    assert table(capsys.readouterr().out)["1", "–"][2] == "2.00 s"
 
 
 def test_the_busiest_stretch_can_be_looked_at_alone(file, capsys):

@@ -11,7 +11,7 @@ import pytest
 
 from asyncio_connection_pool import ConnectionPool, PoolError
 from asyncio_connection_pool.lab import Caller, Recorder, Recording, RecordingError
-from asyncio_connection_pool.testing import FakeStrategy
+from asyncio_connection_pool.testing import FakeStrategy, FullFakeStrategy
 from scenarios import use, virtual
 
 
@@ -69,6 +69,18 @@ async def test_it_keeps_those_who_gave_up_or_were_refused(path):
         results = await asyncio.gather(first, second, third, return_exceptions=True)
     assert [isinstance(result, PoolError) for result in results] == [False, True, True]
     assert Recording.read(path).callers == (Caller(0, 5), Caller(1, None, 2), Caller(2, None))
+
+
+@virtual
+async def test_it_keeps_how_long_resets_took(path):
+    strategy = FullFakeStrategy(create=[1], reset=[0.25, OSError(), 0.5])
+    async with ConnectionPool(strategy=strategy, max_size=1, observers=[Recorder(path)]) as pool:
+        for _ in range(3):
+            await come(pool, 1, 2)
+        await asyncio.sleep(1)
+    recording = Recording.read(path)
+    assert (recording.opens, recording.resets) == ((1, 0), (0.25, 0.5))
+    assert len(recording.callers) == 3
 
 
 @virtual
@@ -203,6 +215,7 @@ def test_a_line_that_was_being_written_when_the_process_died_is_left_out(path):
         ([HEADER, {"at": "soon", "held": 1, "waited": 0}], "no recording that this version can read"),
         ([HEADER, {"held": 1, "waited": 0}], "KeyError"),
         ([{"recording": 1}, {"at": 0, "held": 1, "waited": 0}], "KeyError"),
+        ([HEADER, {"at": 0, "reset": "soon"}], "no recording that this version can read"),
         ([HEADER, "{"], "line 2 is no JSON object"),
     ],
     ids=str,

@@ -75,10 +75,17 @@ def test_opens_take_as_long_as_they_did_or_as_is_asked():
     assert replay(recording, max_size=1, connect_seconds=0).wait_max == 0
 
 
-def test_resets_take_as_long_as_is_asked():
-    recording = Recording((Caller(0, 1), Caller(0.5, 1)))
+def test_resets_take_as_long_as_they_did_or_as_is_asked():
+    recording = Recording((Caller(0, 1), Caller(0.5, 1)), resets=(0.25,))
+    assert replay(recording, max_size=1).wait_max == 0.75
     assert replay(recording, max_size=1, reset_seconds=2).wait_max == 2.5
-    assert replay(recording, max_size=1).wait_max == 0.5
+    assert replay(recording, max_size=1, reset_seconds=0).wait_max == 0.5
+    assert replay(Recording(recording.callers), max_size=1).wait_max == 0.5
+
+
+def test_each_reset_takes_as_long_as_one_that_was_recorded():
+    recording = Recording((Caller(0, 1),) * 100, resets=(0.25, 0.5))
+    assert 99 * 1.25 < replay(recording, max_size=1).wait_max < 99 * 1.5
 
 
 def test_connections_are_counted_over_time():

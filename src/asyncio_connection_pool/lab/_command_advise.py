@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 
@@ -33,9 +34,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     add("--shrink-delay", type=_arguments.seconds, default=30.0, metavar="TIME", help="how long a burst is kept (30s)")
     add("--acquire-timeout", type=_arguments.seconds, metavar="TIME", help="how long callers wait (for ever)")
     add("--max-waiting", type=_arguments.count_or_none, metavar="N", help="callers that may wait at once (any number)")
-    add(
-        "--reset-seconds", type=_arguments.seconds, default=0.0, metavar="TIME", help="how long a reset takes (no time)"
-    )
+    add("--reset-seconds", type=_arguments.seconds, metavar="TIME", help="how long a reset takes (as recorded)")
     add("--connect-seconds", type=_arguments.seconds, metavar="TIME", help="how long an open takes (as recorded)")
     add(
         "--busiest", type=_arguments.some_seconds, metavar="TIME", help="replay only the busiest stretch of that length"
@@ -91,14 +90,15 @@ def _describe(recording: Recording, path: Path) -> str:
         f"burst_limit={recording.burst_limit}\n"
         f"callers     {_load(recording)}\n"
         f"waited      p50 {p50}, p99 {p99}; {lost or 'none'} got no connection\n"
-        f"opens       {_opens(recording)}"
+        f"opens       {_taken(recording.opens, '--connect-seconds')}\n"
+        f"resets      {_taken(recording.resets, '--reset-seconds')}"
     )
 
 
-def _opens(recording: Recording) -> str:
-    if not recording.opens:
-        return "none was recorded, so they take no time (see --connect-seconds)"
-    return f"{len(recording.opens)}, which took {_figures.seconds(fmean(recording.opens))} on average"
+def _taken(times: Sequence[float], option: str) -> str:
+    if not times:
+        return f"none was recorded, so they take no time (see {option})"
+    return f"{len(times):,}, which took {_figures.seconds(fmean(times))} on average"
 
 
 def _load(recording: Recording) -> str:

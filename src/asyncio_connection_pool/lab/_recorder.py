@@ -24,14 +24,14 @@ LEAST_BYTES: Final = 65_536
 
 
 class Recorder(PoolObserver):
-    """Records when callers came, how long they waited, and how long they held their connections.
+    """Records when callers came, how long they waited and held, and how long opens and resets took.
 
     ::
 
         pool = ConnectionPool(..., observers=[Recorder("pool.jsonl")])
 
-    Each caller is a line of about 50 bytes. It is written when the connection is given back; lines are written 256
-    at a time, or after a second, from within the caller's step, so keep the file on a local disk. When the file has
+    Each caller is a line of about 50 bytes, each reset one of 35. They are written when the connection is given back,
+    256 at a time, or after a second, from within the caller's step, so keep the file on a local disk. When the file has
     grown to half of `max_bytes` it is renamed, with `.1` at its end, in place of the one before it: what is kept is
     what happened last. A file of that name from an earlier run is renamed too. The times are those of the event
     loop's clock, which under uvloop has a resolution of a millisecond.
@@ -40,7 +40,8 @@ class Recorder(PoolObserver):
 
     Args:
         path: The file.
-        max_bytes: What it and the one before it may take together; 32 MiB, some 600,000 callers.
+        max_bytes: What it and the one before it may take together; 32 MiB, some 600,000 callers (350,000 where
+            there are resets).
 
     Raises:
         OSError: The file can't be written.
@@ -106,6 +107,11 @@ class Recorder(PoolObserver):
         """Write down how long an open took."""
         now = self._now()
         self._note(f'{{"at":{now - event.seconds:.6f},"opened":{event.seconds:.6f}}}\n', now)
+
+    def on_reset(self, event: events.Reset) -> None:
+        """Write down how long a reset took."""
+        now = self._now()
+        self._note(f'{{"at":{now - event.seconds:.6f},"reset":{event.seconds:.6f}}}\n', now)
 
     # How it is kept.
 

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
 FORMAT: Final = 1
+DEEDS: Final = ("opened", "reset")
+"""What a line is about that is no caller."""
 
 
 def earlier_half(path: Path) -> Path:
@@ -45,6 +47,8 @@ class Recording:
     """In the order in which they came."""
     opens: tuple[float, ...] = ()
     """How long each open took, in seconds."""
+    resets: tuple[float, ...] = ()
+    """How long each reset took, in seconds."""
     pool: str = "pool"
     """Its name."""
     max_size: int | None = None
@@ -68,16 +72,16 @@ class Recording:
         return cls._of(path, header, lines)
 
     @classmethod
-    def _of(cls, path: Path, header: dict[str, Any], lines: Iterable[dict[str, Any]]) -> Self:
+    def _of(cls, path: Path, header: dict[str, Any], lines: Sequence[dict[str, Any]]) -> Self:
         try:
-            callers = [_caller(line) for line in lines if "opened" not in line]
-            opens = tuple(float(line["opened"]) for line in lines if "opened" in line)
+            opens, resets = (tuple(_times(lines, what)) for what in DEEDS)
+            callers = [_caller(line) for line in lines if not line.keys() & DEEDS]
             about = {name: header[name] for name in ("pool", "max_size", "burst_limit")}
         except (KeyError, TypeError, ValueError) as error:
             raise RecordingError(f"{path} is no recording that this version can read: {error!r}") from error
         if not any(caller.held is not None for caller in callers):
             raise RecordingError(f"{path} is a recording in which nobody has given a connection back yet")
-        return cls(_from_zero(callers), opens, **about)
+        return cls(_from_zero(callers), opens, resets, **about)
 
     @property
     def seconds(self) -> float:
@@ -140,6 +144,10 @@ def _objects(path: Path) -> Iterator[dict[str, Any]]:
             if not isinstance(found, dict):
                 raise RecordingError(f"{path} is no recording: its line {number} is no JSON object")
             yield found
+
+
+def _times(lines: Iterable[dict[str, Any]], what: str) -> Iterator[float]:
+    return (float(line[what]) for line in lines if what in line)
 
 
 def _caller(line: dict[str, Any]) -> Caller:

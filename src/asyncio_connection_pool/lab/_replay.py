@@ -53,22 +53,22 @@ def replay(
     max_size: int,
     burst_limit: int | None = None,
     connect_seconds: float | None = None,
-    reset_seconds: float = 0,
+    reset_seconds: float | None = None,
     seed: int = 0,
     **options: Any,
 ) -> Outcome:
     """Let the callers of a recording come again, to a pool of another size.
 
     They come when they came, and hold connections for as long as they did. One that got none is given a hold of
-    another, and each open takes as long as one that was recorded: which ones, chance decides. The pool is the very
-    pool, and its clock jumps.
+    another, and each open and each reset takes as long as one that was recorded: which ones, chance decides. The pool
+    is the very pool, and its clock jumps.
 
     Args:
         recording: What to replay.
         max_size: As for `ConnectionPool`.
         burst_limit: As for `ConnectionPool`.
         connect_seconds: How long an open takes; None: as recorded, or no time if none was.
-        reset_seconds: How long a reset takes, of which observers are not told.
+        reset_seconds: How long a reset takes; None: as recorded, or no time if none was.
         seed: For what is left to chance.
         options: Forwarded to `ConnectionPool`: `acquire_timeout`, `max_waiting`, `shrink_delay` and so on.
 
@@ -78,7 +78,8 @@ def replay(
     """
     chance = random.Random(seed)
     opens = recording.opens if connect_seconds is None else (connect_seconds,)
-    strategy = _Resetting(opens, chance, reset_seconds) if reset_seconds else _Simulated(opens, chance)
+    resets = recording.resets if reset_seconds is None else (reset_seconds,)
+    strategy = _Resetting(opens, resets, chance) if any(resets) else _Simulated(opens, chance)
     pool = ConnectionPool(strategy=strategy, max_size=max_size, burst_limit=burst_limit, name="replay", **options)
     day = _Day(pool)
     testing.run(day.live(recording, chance), debug=False)
@@ -173,9 +174,9 @@ class _Simulated(ConnectionStrategy[None]):
 class _Resetting(_Simulated):
     """The same, of a kind that is reset when it is given back."""
 
-    def __init__(self, opens: Sequence[float], chance: random.Random, reset: float) -> None:
+    def __init__(self, opens: Sequence[float], resets: Sequence[float], chance: random.Random) -> None:
         super().__init__(opens, chance)
-        self._reset = reset
+        self._resets = resets
 
     async def reset_connection(self, conn: None) -> None:
-        await asyncio.sleep(self._reset)
+        await asyncio.sleep(self._chance.choice(self._resets))
