@@ -4,30 +4,25 @@
 
 Callers come at random times, and each holds its connection for the 50 ms of a `pg_sleep`. They are recorded at a pool
 that is large enough; the recording is replayed with smaller ones. The same callers are sent to real pools of those
-sizes, at the same time, so that all are on a machine that is equally busy. What a reset takes, of which a Recorder is
-not told, is measured before. The machine can't be quiet enough, so this is no part of the tests. The exit status is 1
-if a prediction of the p99 is off by more than 15 %.
+sizes, at the same time, so that all are on a machine that is equally busy; which can't be quiet enough, so this is no
+part of the tests. The exit status is 1 if a prediction of the p99 is off by more than 15 %.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import re
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import lab_runs
-from asyncio_connection_pool.contrib.asyncpg import PostgresConnectionStrategy
 from servers import postgres
 
 QUERY = "SELECT pg_sleep(0.05)"
 RATE = 48  # callers a second, so 2.4 connections are in use
 LARGE = 20
 SIZES = (3, 4, 5)
-RESETS = 500
 MOST_OFF = 0.15
 
 
@@ -38,37 +33,21 @@ def main():
     options = arguments.parse_args()
     errors = []
     with postgres.start() as server, tempfile.TemporaryDirectory() as folder:
-        reset = asyncio.run(measure_reset(server.dsn))
-        print(f"a reset takes {1e3 * reset:.2f} ms")
         for seed in range(options.rounds):
             load = "load", server.dsn, "--query", QUERY, "--rate", RATE, "--seed", seed, "--seconds", options.seconds
-            errors += compare(load, Path(folder) / f"{seed}.jsonl", seed, reset)
+            errors += compare(load, Path(folder) / f"{seed}.jsonl", seed)
     worst = max(map(abs, errors))
     print(f"off by {worst:.1%} at the most, which may be {MOST_OFF:.0%}")
     return int(worst > MOST_OFF)
 
 
-async def measure_reset(dsn):
-    """Return what a reset takes on average, in seconds."""
-    strategy = PostgresConnectionStrategy(dsn)
-    conn = await strategy.create_connection()
-    taken = 0.0
-    for _ in range(RESETS):
-        await conn.fetch("SELECT pg_sleep(0.01)")
-        began = time.perf_counter()
-        await strategy.reset_connection(conn)
-        taken += time.perf_counter() - began
-    await strategy.close_connection(conn)
-    return taken / RESETS
-
-
-def compare(load, file, seed, reset):
+def compare(load, file, seed):
     """Measure and predict for each size; yield how far off each prediction is."""
     large = lab_runs.start(*load, "--max-size", LARGE, "--record", file)
     real = {size: lab_runs.start(*load, "--max-size", size) for size in SIZES}
     assert lab_runs.end(large)[0] == 0
     sizes = ",".join(map(str, SIZES))
-    predictions = p99s(lab_runs.run("advise", file, "--max-size", sizes, "--reset-seconds", f"{reset:.6f}"))
+    predictions = p99s(lab_runs.run("advise", file, "--max-size", sizes))
     for size, process in real.items():
         measured = p99s(lab_runs.end(process)[1])[size]
         predicted = predictions[size]
