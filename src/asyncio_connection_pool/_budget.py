@@ -84,7 +84,7 @@ class BurstBudget(ABC):
 
     @abstractmethod
     def release(self, borrower: Borrower, permits: int) -> None:
-        """Take back so many permits: their connections are closed. 0: what was open without one is."""
+        """Take back so many `permits` of `borrower`: their connections are closed. 0: what was open without one is."""
 
     @abstractmethod
     def look(self) -> None:

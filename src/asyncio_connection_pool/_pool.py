@@ -179,6 +179,10 @@ class ConnectionPool(Binding[Conn], LegacyNames):
         Raises:
             TypeError: `timeout` is no number.
             ValueError: `timeout` is negative, infinite or NaN.
+            PoolTimeoutError: When it is entered: no connection in time.
+            PoolOverloadedError: When it is entered: `max_waiting` or the `queue_policy` refuses it.
+            PoolClosedError: When it is entered, or while it waits: the pool is closed.
+            BaseException: When it is entered: what `create_connection` raised, as it is.
         """
         lease: Lease[Conn]
         if timeout is DEFAULT:
@@ -227,6 +231,10 @@ class ConnectionPool(Binding[Conn], LegacyNames):
 
         What is idle above them is closed; while more is open than they allow nothing is
         opened, and what is given back is closed.
+
+        Args:
+            max_size: Connections to keep from now on.
+            burst_limit: Connections that may be open under load from now on. None: `max_size`.
 
         Raises:
             TypeError: One is not an integer.

@@ -61,6 +61,7 @@ class CreateFailed:
     seconds: float
     """How long it ran."""
     error: BaseException
+    """What it raised, or the `PoolTimeoutError` where it took too long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +102,7 @@ class Rejected:
 
     pool: str
     by: Literal["max_waiting", "queue_policy"]
+    """The option that refused it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +114,7 @@ class Bursting:
 
     pool: str
     phase: Literal["began", "limit_reached", "ended"]
+    """Which of the three."""
     size: int
     """Connections that were open in that moment."""
     max_size: int

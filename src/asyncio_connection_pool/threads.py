@@ -33,7 +33,12 @@ class ThreadConnection(Generic[Raw]):
     """A connection of a library that blocks, and the one thread in which everything is done with it.
 
     A call whose caller is cancelled runs on to its end. Until then the connection is `busy`, and a pool does not hand
-    it out: see `ConnectionStrategy.from_blocking_functions`.
+    it out: see `ConnectionStrategy.from_blocking_functions`, which makes these.
+
+    Args:
+        create: Opens the connection, when `open()` is called.
+        close: Closes it.
+        interrupt: Ends the call that runs, where the library can; None: it can't.
     """
 
     def __init__(

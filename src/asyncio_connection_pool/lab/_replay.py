@@ -25,8 +25,11 @@ class Outcome:
     """
 
     max_size: int
+    """Connections that this pool keeps."""
     burst_limit: int | None
+    """Connections that it may have under load; None: `max_size`."""
     callers: int
+    """Callers that came."""
     refused: int
     """Callers that got no connection."""
     wait_mean: float

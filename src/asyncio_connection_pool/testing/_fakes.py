@@ -50,7 +50,7 @@ class Gate:
         await call
 
     async def reached(self, count: int = 1) -> None:
-        """Wait until so many calls wait before the gate."""
+        """Wait until so many calls, one if no `count` is given, wait before the gate."""
         while self.waiting < count:
             self._arrival = asyncio.get_running_loop().create_future()
             await self._arrival

@@ -53,6 +53,18 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
 
 
 def run(main: Coroutine[Any, Any, T], *, debug: bool | None = None) -> T:
-    """Run a coroutine under virtual time, as `asyncio.run` does under real time."""
+    """Run a coroutine under virtual time, as `asyncio.run` does under real time.
+
+    Args:
+        main: The coroutine.
+        debug: Whether asyncio's debug mode is on; None: as `PYTHONASYNCIODEBUG` says.
+
+    Returns:
+        What the coroutine returns.
+
+    Raises:
+        Deadlock: Every task waits, and no timer is armed.
+        BaseException: What the coroutine raises.
+    """
     with asyncio.Runner(loop_factory=VirtualTimeLoop, debug=debug) as runner:
         return runner.run(main)
