@@ -6,6 +6,7 @@ import asyncio
 import gc
 import logging
 import os
+import re
 import uuid
 from contextlib import AsyncExitStack
 from typing import Any
@@ -156,8 +157,22 @@ class BudgetContract:
         await until(budget._heart._flight.done)
 
     async def test_an_unreachable_coordinator_is_an_error_at_the_opening(self, nowhere):
-        with pytest.raises(PoolError, match="coordinator can't be reached"):
+        told = r"its coordinator, \w+://127.0.0.1:\d+\S*: Connection\w*Error: .*; see that it runs, .*strict=False"
+        with pytest.raises(PoolError, match=told):
             await use(nowhere())
+
+    async def test_a_wrong_user_is_told_and_the_password_is_not(self, intruder):
+        with pytest.raises(PoolError, match=r"Error: .*user and password are right") as caught:
+            await use(intruder)
+        assert "sesame" not in str(caught.value)
+
+    async def test_what_inspect_returns_reads_well(self):
+        budget = self.make()
+        async with pool(budget, name="reading") as mine, AsyncExitStack() as stack:
+            await hold(stack, mine, 3)
+            first, second = str(await budget.inspect()).splitlines()
+        assert first == "6 connections: 2 reserved, 1 lent, 3 free"
+        assert re.fullmatch(r"  \S+:\d+ reading: 2 reserved, 1 lent, due in [012]\.\d s", second)
 
     async def test_where_it_is_not_strict_a_pool_opens_without_its_coordinator(self, nowhere, caplog):
         async with pool(nowhere(strict=False), max_size=1) as mine:
@@ -187,7 +202,7 @@ class BudgetContract:
             await until(lambda: mine.stats().size == 2)
             async with AsyncExitStack() as again:
                 await hold(again, mine, 4)
-        assert "does not reach its coordinator" in caplog.text
+        assert "does not reach the coordinator" in caplog.text
 
     def test_c11_a_budget_goes_from_one_event_loop_to_the_next(self):
         budget = self.make()
@@ -237,6 +252,7 @@ class BudgetContract:
             ({"lease_time": "1"}, TypeError, "lease_time must be a number of seconds"),
             ({"lease_time": 5, "reservation_time": 4}, ValueError, "reservation_time must not be below lease_time"),
             ({"timeout": float("inf")}, ValueError, "timeout must be finite"),
+            ({"strict": "no"}, TypeError, "strict must be True or False, not 'no'"),
             ({"name": ""}, ValueError, "name of a budget must not be empty"),
             ({"name": 3}, TypeError, "name of a budget must be a str"),
         ],

@@ -31,6 +31,10 @@ class TestPostgresBurstBudget(BudgetContract):
         dsn = f"postgresql://postgres@127.0.0.1:{free_port()}/postgres"
         return lambda **options: PostgresBurstBudget(dsn, name="nowhere", limit=6, **options)
 
+    @pytest.fixture
+    def intruder(self):
+        return PostgresBurstBudget(self.dsn.replace("postgres@", "me:sesame@"), name="intruder", limit=6)
+
     def make(self, limit=6, *, name=None, **options):
         name = self.name if name is None else name
         return PostgresBurstBudget(self.dsn, name=name, limit=limit, **{"lease_time": LEASE, **options})
@@ -55,6 +59,20 @@ class TestPostgresBurstBudget(BudgetContract):
             await conn.close()
             async with mine.get_connection(), mine.get_connection(), mine.get_connection(timeout=5):
                 assert (await budget.inspect()).lent == 1
+
+    @pytest.mark.parametrize(
+        "dsn, options, error, message",
+        [
+            (5, {}, TypeError, "dsn must be a str or None, not 5"),
+            ("redis://me:sesame@here", {}, ValueError, "scheme is postgresql or postgres, not redis$"),
+            ("host=here password=sesame", {}, ValueError, "scheme is postgresql or postgres, not none$"),
+            (None, {"lease": 5}, TypeError, "unexpected keyword argument 'lease'"),
+        ],
+        ids=["no string", "another scheme", "no url", "unknown"],
+    )
+    def test_what_asyncpg_would_not_take_is_refused_at_once(self, dsn, options, error, message):
+        with pytest.raises(error, match=message):
+            PostgresBurstBudget(dsn, name="wrong", limit=1, **options)
 
     def test_server_settings_of_the_users_are_kept(self):
         budget = self.make(server_settings={"application_name": "mine", "work_mem": "1MB"})

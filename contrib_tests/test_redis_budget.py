@@ -35,6 +35,10 @@ class TestRedisBurstBudget(BudgetContract):
         url = f"redis://127.0.0.1:{free_port()}"
         return lambda **options: RedisBurstBudget(url, key="nowhere", limit=6, **options)
 
+    @pytest.fixture
+    def intruder(self):
+        return RedisBurstBudget(self.url.replace("://", "://me:sesame@"), key="intruder", limit=6)
+
     def make(self, limit=6, *, name=None, client=None, **options):
         key = self.name if name is None else name
         return RedisBurstBudget(client or self.url, key=key, limit=limit, **{"lease_time": LEASE, **options})

@@ -115,7 +115,7 @@ class SimulatedBudget(FleetBudget):
     """Talks to the coordinator over the world's network."""
 
     def __init__(self, process: Process, **options: Any) -> None:
-        super().__init__("fleet", process.world.limit, lease_time=LEASE, reservation_time=RESERVATION, **options)
+        super().__init__("fleet", process.world.limit, "the model", lease_time=LEASE, reservation_time=RESERVATION, **options)
         self.process = process
         self._clock = lambda: process.world.now * process.rate
 

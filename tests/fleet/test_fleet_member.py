@@ -26,7 +26,7 @@ class LocalBudget(FleetBudget):
     """Talks to a coordinator in the same process, which takes some time to answer."""
 
     def __init__(self, limit: int, *, delay: float = 0.05, **options) -> None:
-        super().__init__("local", limit, lease_time=LEASE, **options)
+        super().__init__("local", limit, "here", lease_time=LEASE, **options)
         self._clock = lambda: asyncio.get_running_loop().time()
         self.coordinator = Coordinator()
         self.coordinator.restarted = False
@@ -126,12 +126,14 @@ async def test_an_engine_that_fails_is_tried_again(caplog):
     caplog.set_level("INFO")
     budget = LocalBudget(10)
     async with build(budget) as pool:
-        budget.broken.append(OSError("cut"))
+        budget.broken += [OSError("cut"), OSError("cut")]
         people = await callers(pool, 2)
         await asyncio.sleep(LEASE / 4)
         assert people[1].entered
         await leave_all(people)
-    assert "does not reach its coordinator: OSError('cut')" in caplog.text
+    told = [record.levelname for record in caplog.records if "does not reach the coordinator" in record.getMessage()]
+    assert told == ["WARNING", "INFO"]
+    assert "of its burst budget: OSError: cut" in caplog.text
 
 
 @virtual

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 from importlib import import_module
 from typing import Any, Final
 
 from asyncio_connection_pool.contrib._asyncpg_budget_script import FUNCTION, INSPECT, LINE, SYNC, TABLES
 from asyncio_connection_pool.contrib._budget_fleet import FleetBudget, FleetMember, FleetStats
 from asyncio_connection_pool.contrib._budget_protocol import Reply, Request
+from asyncio_connection_pool.contrib._budget_words import address
 
 asyncpg: Any = import_module("asyncpg")  # which has no types
 
@@ -26,7 +28,7 @@ class PostgresBurstBudget(FleetBudget):
     they are missing, for which the role needs the right to create some, once.
 
     Args:
-        dsn: Where the coordinator is.
+        dsn: Where the coordinator is, as for `asyncpg.connect`.
         name: The name of the budget.
         limit: Connections of the whole fleet, reserved or lent.
         lease_time: Seconds that a burst is lent for, unless it is renewed. A coordinator that restarts lends nothing
@@ -58,8 +60,15 @@ class PostgresBurstBudget(FleetBudget):
     ) -> None:
         """Check the arguments; nothing is dialled yet."""
         super().__init__(
-            name, limit, lease_time=lease_time, reservation_time=reservation_time, strict=strict, timeout=timeout
+            name,
+            limit,
+            _whereabouts(dsn, connect_kwargs.get("host")),
+            lease_time=lease_time,
+            reservation_time=reservation_time,
+            strict=strict,
+            timeout=timeout,
         )
+        inspect.signature(asyncpg.connect).bind(dsn, **connect_kwargs)
         self._dsn = dsn
         # The server is to notice within a lease that a machine is gone, and its line with it.
         probes = {"tcp_keepalives_idle": str(max(1, round(self.lease_time / 2))), "tcp_keepalives_interval": "1"}
@@ -127,3 +136,14 @@ class PostgresBurstBudget(FleetBudget):
 
     def _forget(self) -> None:
         self._conn = None
+
+
+def _whereabouts(dsn: Any, host: Any) -> str:
+    if dsn is None:
+        return str(host or "where the environment says (PGHOST)")
+    if not isinstance(dsn, str):
+        raise TypeError(f"dsn must be a str or None, not {dsn!r}")
+    scheme = dsn.partition("://")[0] if "://" in dsn else "none"
+    if scheme not in {"postgresql", "postgres"}:
+        raise ValueError(f"dsn must be a URL whose scheme is postgresql or postgres, not {scheme}")
+    return address(dsn)

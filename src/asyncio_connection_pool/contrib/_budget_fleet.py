@@ -16,6 +16,7 @@ from typing import Any, Final
 from asyncio_connection_pool import Borrower, BurstBudget, PoolError
 from asyncio_connection_pool.contrib._budget_heartbeat import LINGER, Heartbeat, get_clock
 from asyncio_connection_pool.contrib._budget_protocol import Member, Reply, Request
+from asyncio_connection_pool.contrib._budget_words import reason
 
 log = logging.getLogger("asyncio_connection_pool")
 
@@ -40,6 +41,11 @@ class FleetMember:
     expires_in: float
     """Seconds until it is late; negative if it is."""
 
+    def __str__(self) -> str:
+        """Say it in a line."""
+        late = f"due in {self.expires_in:.1f} s" if self.expires_in >= 0 else f"silent for {-self.expires_in:.1f} s"
+        return f"{self.name}: {self.reserved} reserved, {self.burst} lent, {late}"
+
 
 @dataclass(frozen=True, slots=True)
 class FleetStats:
@@ -59,6 +65,11 @@ class FleetStats:
         """Permits that may be lent; negative while what is to be reserved waits for what is lent."""
         return self.limit - self.reserved - self.lent
 
+    def __str__(self) -> str:
+        """Say it in a line for the fleet, and one for each member."""
+        sums = f"{self.limit} connections: {self.reserved} reserved, {self.lent} lent, {self.free} free"
+        return "\n  ".join([sums, *map(str, self.members)])
+
 
 class FleetBudget(BurstBudget):
     """What the engines have in common. See them for the arguments."""
@@ -67,6 +78,7 @@ class FleetBudget(BurstBudget):
         self,
         name: str,
         limit: int,
+        coordinator: str,
         *,
         lease_time: float = 10.0,
         reservation_time: float | None = None,
@@ -81,8 +93,10 @@ class FleetBudget(BurstBudget):
         self.reservation_time: float = _seconds("reservation_time", patience)
         if self.reservation_time < self.lease_time:
             raise ValueError(f"reservation_time must not be below lease_time: {reservation_time} is below {lease_time}")
-        self.strict = strict
+        self.strict: bool = _bool("strict", strict)
         self.timeout: float = _seconds("timeout", timeout)
+        self._coordinator = coordinator
+        """Where it is, for people."""
         self._clock = get_clock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pid = 0
@@ -191,9 +205,13 @@ class FleetBudget(BurstBudget):
         except PoolError:
             raise  # what waiting does not mend
         except Exception as error:
+            told = f"{self!r} does not reach its coordinator, {self._coordinator}: {reason(error)}"
             if self.strict:
-                raise PoolError(f"{self!r}: the coordinator can't be reached: {error!r}") from error
-            log.warning("%r: the coordinator can't be reached; going on without a reservation: %r", self, error)
+                raise PoolError(
+                    f"{told}; see that it runs, and that address, user and password are right; "
+                    "with strict=False a pool opens without it"
+                ) from error
+            log.warning("%s; going on without a reservation", told)
             return None
 
     async def _complain(self) -> str:
@@ -217,7 +235,7 @@ class FleetBudget(BurstBudget):
                 async with asyncio.timeout(GOODBYE):
                     await self._send(member.request(self._clock(), firm=0, kept=0, want=0))
             except Exception as error:
-                log.info("%r: no goodbye, so what is reserved stands until its time is over: %r", self, error)
+                log.info("%r: no goodbye, so what is reserved stands until its time is over: %s", self, reason(error))
             finally:
                 member.known = False
                 with suppress(Exception):
@@ -245,6 +263,12 @@ def _limit(value: Any) -> int:
         raise TypeError(f"limit must be an int, not {value!r}")
     if value < 1:
         raise ValueError(f"limit must be at least 1, not {value}")
+    return value
+
+
+def _bool(name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False, not {value!r}")
     return value
 
 

@@ -17,6 +17,7 @@ from typing import Any, Final
 from asyncio_connection_pool import Borrower
 from asyncio_connection_pool.contrib._budget_holdings import Holdings
 from asyncio_connection_pool.contrib._budget_protocol import ABORT_AT, BEATS, Member, Reply, Request
+from asyncio_connection_pool.contrib._budget_words import reason
 
 log = logging.getLogger("asyncio_connection_pool")
 
@@ -71,6 +72,7 @@ class Heartbeat:
         self._flight: asyncio.Task[None] | None = None
         self._flies = False
         self._timer: asyncio.TimerHandle | None = None
+        self._complained = False
         self._news = False
         self._tell_at = math.inf
         """When news has to be told at the latest."""
@@ -161,8 +163,16 @@ class Heartbeat:
         except Exception as error:
             outcome = error
             self._quiet_until = self._clock() + self.member.lease_time / BEATS / 2
-            log.info("%s does not reach its coordinator: %r", self.member.label, error)
+            self._complain(error)
+        else:
+            self._complained = False
         _answer(asks, listeners, outcome)
+
+    def _complain(self, error: Exception) -> None:
+        """Warn, once in an outage: whoever asked for the first message is told anyway."""
+        level = logging.WARNING if self.member.known and not self._complained else logging.INFO
+        self._complained = True
+        log.log(level, "%s does not reach the coordinator of its burst budget: %s", self.member.label, reason(error))
 
     def _write(self, kept: int, asked: int) -> Request:
         self.member.label = f"{socket.gethostname()}:{os.getpid()} {self.holdings.names}"

@@ -14,6 +14,7 @@ from redis.exceptions import MovedError, NoScriptError, ResponseError
 from asyncio_connection_pool import PoolError
 from asyncio_connection_pool.contrib._budget_fleet import FleetBudget, FleetMember, FleetStats
 from asyncio_connection_pool.contrib._budget_protocol import Reply, Request
+from asyncio_connection_pool.contrib._budget_words import address
 from asyncio_connection_pool.contrib._redis_budget_script import INSPECT, SYNC
 from asyncio_connection_pool.contrib._redis_line import CONNECT_SECONDS, Line, close
 
@@ -59,6 +60,7 @@ class RedisBurstBudget(FleetBudget):
         super().__init__(
             key,
             limit,
+            _whereabouts(client_or_url),
             lease_time=lease_time,
             reservation_time=reservation_time,
             strict=strict,
@@ -68,9 +70,6 @@ class RedisBurstBudget(FleetBudget):
         self._client: Any = None if self._url is not None else client_or_url
         if self._url is not None:
             self._dial()  # a URL that can't be read is refused now
-        elif not isinstance(client_or_url, (Redis, RedisCluster)):
-            kinds = "a URL, a redis.asyncio.Redis or a redis.asyncio.RedisCluster"
-            raise TypeError(f"client_or_url must be {kinds}, not {client_or_url!r}")
         tag = f"{{burst-budget:{key}}}"
         self._keys = [f"{tag}:state", f"{tag}:members", f"{tag}:late"]
         self._channel = f"{tag}:line:"
@@ -169,6 +168,19 @@ class RedisBurstBudget(FleetBudget):
         self._look_at_line_at = -math.inf
         if self._url is not None:
             self._client = None
+
+
+def _whereabouts(client_or_url: object) -> str:
+    if isinstance(client_or_url, str):
+        return address(client_or_url)
+    if isinstance(client_or_url, RedisCluster):
+        return "a cluster"
+    if isinstance(client_or_url, Redis):
+        settings: dict[str, Any] = client_or_url.connection_pool.connection_kwargs
+        return str(settings.get("path") or f"{settings.get('host')}:{settings.get('port')}")
+    kinds = "a URL, a redis.asyncio.Redis or a redis.asyncio.RedisCluster"
+    given = type(client_or_url)
+    raise TypeError(f"client_or_url must be {kinds}, not {given.__module__}.{given.__qualname__}")
 
 
 def _sha1(script: str) -> str:
