@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import random
+from itertools import product
 
 import pytest
 
@@ -194,11 +195,14 @@ def test_c10_any_two_are_cancelled_at_any_two_ticks_and_nobody_else_is_harmed(sc
     assert sweeping.sweep_pairs(scenario, fake) >= scenario.least**2 // 3
 
 
-ANSWERS = {"granted": GRANTED, "refused": REFUSED, "slow": 0.5, "never": NEVER, "raises": OSError()}
+YES = {"granted": GRANTED, "slow": 0.5}
+NO = {"refused": REFUSED, "never": NEVER, "raises": OSError()}
+ANSWERS = YES | NO
+SOME_LEAVE = [pair for pair in product(ANSWERS, repeat=2) if not NO.keys() >= {*pair}]
+"""Pairs of answers; where nothing is lent, nothing can be lost."""
 
 
-@pytest.mark.parametrize("second", ANSWERS)
-@pytest.mark.parametrize("first", ANSWERS)
+@pytest.mark.parametrize("first, second", SOME_LEAVE)
 def test_c10_whatever_the_budget_answers_any_party_may_be_cancelled_at_any_tick(first, second) -> None:
     def play(world):
         for _ in range(3):
