@@ -41,7 +41,7 @@ async def budget_with_a_clock(client, monkeypatch):
         assert script.count(real) == 1
         script = script.replace(real, made_up)
     budget = RedisBurstBudget(client, key="compared", limit=1)
-    monkeypatch.setattr(budget, "_hold_line", AsyncMock())
+    monkeypatch.setattr(budget, "_look_at_line", AsyncMock())
     told: list[object] = []
     run = budget._run
     monkeypatch.setattr(budget, "_run", lambda _, arguments: run(script, [*arguments, *told]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import gc
 import random
 
 import pytest
@@ -12,9 +13,9 @@ import sweeping
 from asyncio_connection_pool import ConnectionPool
 from asyncio_connection_pool.contrib._budget_fleet import FleetBudget, FleetStats
 from asyncio_connection_pool.contrib._budget_protocol import ABORT_AT, REVOKE_AT, Member, Reply
-from asyncio_connection_pool.testing import FullFakeStrategy
+from asyncio_connection_pool.testing import FullFakeStrategy, run
 from coordinator import Coordinator
-from scenarios import callers, leave_all, settle, virtual
+from scenarios import callers, leave_all, settle, use, virtual
 from sweeping import Scenarios, World
 from sweeping_fakes import Full
 
@@ -134,6 +135,26 @@ async def test_an_engine_that_fails_is_tried_again(caplog):
     told = [record.levelname for record in caplog.records if "does not reach the coordinator" in record.getMessage()]
     assert told == ["WARNING", "INFO"]
     assert "of its burst budget: OSError: cut" in caplog.text
+
+
+@pytest.mark.filterwarnings("ignore:.*was not closed:ResourceWarning")
+@pytest.mark.parametrize("flies", [True, False])
+def test_c11_a_loop_that_ends_while_a_message_flies_leaves_nothing_behind(flies):
+    budget = LocalBudget(10)
+
+    async def leave_it_open():
+        pool = build(budget)
+        await use(pool)
+        if flies:
+            budget._heart.wake()
+            await settle()
+        assert budget._heart._flies == flies
+
+    run(leave_it_open())
+    gc.collect()
+    assert not budget._heart._flies
+    run(leave_it_open())
+    gc.collect()
 
 
 @virtual

@@ -137,10 +137,12 @@ class Heartbeat:
             self._flight = self._loop.create_task(self._exchange(), name=f"tell the coordinator of {self.member.label}")
             self._flight.add_done_callback(self._landed)
 
-    def _landed(self, _: asyncio.Task[None]) -> None:
+    def _landed(self, task: asyncio.Task[None]) -> None:
         self._flight = None
         self._flies = False
-        if self.holdings and self._news:
+        if self.holdings and self._news and task.cancelled():
+            self._tell_soon()  # by a timer, which is no task that a loop which is about to end would leave behind
+        elif self.holdings and self._news:
             self.wake()
         elif self.holdings and self._asks:
             self._ask_soon()

@@ -90,9 +90,12 @@ class RedisBurstBudget(FleetBudget):
 
     async def _send(self, request: Request) -> Reply:
         self._dial()
+        line = self._line = self._line or Line(self._client, self._keys[0], self._channel + request.member)
         try:
+            await self._look_at_line(line)
             answer = await self._run(SYNC, self._arguments(request))
-            await self._hold_line(request.member)
+            if line.is_astray:
+                await line.hold()
         except BaseException:
             self._look_at_line_at = -math.inf
             raise
@@ -133,18 +136,11 @@ class RedisBurstBudget(FleetBudget):
         self._hashes[script] = _sha1(script)
         return answer
 
-    async def _hold_line(self, member: str) -> None:
-        """See from time to time that the line stands, and at once when the keys have moved.
-
-        That comes after the message, by which a client of a cluster learns where they are. An answer is believed only
-        when both are done, and early enough: whoever is frozen in between has nothing yet that could be lost.
-        """
-        if self._line is None:
-            self._line = Line(self._client, self._keys[0], self._channel + member)
-        elif self._clock() < self._look_at_line_at and not self._line.is_astray:
-            return
-        await self._line.hold()
-        self._look_at_line_at = self._clock() + self.lease_time / 2
+    async def _look_at_line(self, line: Line) -> None:
+        """See from time to time that the line stands, before a message: who says what it has is not taken for dead."""
+        if self._clock() >= self._look_at_line_at:
+            await line.try_to_hold()
+            self._look_at_line_at = self._clock() + self.lease_time / 2
 
     def _dial(self) -> None:
         if self._client is None:

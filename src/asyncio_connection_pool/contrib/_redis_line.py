@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from redis.asyncio import ConnectionPool, RedisCluster
 from redis.asyncio.client import PubSub
-from redis.exceptions import ResponseError
+from redis.exceptions import RedisError, ResponseError
 
 log = logging.getLogger("asyncio_connection_pool")
 
@@ -40,7 +40,11 @@ class Line:
     @property
     def is_astray(self) -> bool:
         """Whether the keys are on another server than the last subscription."""
-        return isinstance(self._client, RedisCluster) and self._node != self._find().name
+        return self._is_clustered and self._node != self._find().name
+
+    @property
+    def _is_clustered(self) -> bool:
+        return isinstance(self._client, RedisCluster)
 
     async def hold(self) -> None:
         """Subscribe, or see that the subscription stands. One that the server refuses is not tried again."""
@@ -55,6 +59,16 @@ class Line:
             self._refused = True
             log.warning("no subscription to %s: whoever is frozen is taken for dead: %r", self._channel, error)
 
+    async def try_to_hold(self) -> None:
+        """Do that, as far as can be known: a client of a cluster learns that keys have moved when it asks for them."""
+        if not self._is_clustered:
+            return await self.hold()
+        await self._client.initialize()
+        try:
+            await self.hold()
+        except (RedisError, OSError):
+            await self.close()
+
     async def _subscribe(self, patience: float) -> None:
         if self._pubsub is None:
             self._pubsub = self._make()
@@ -63,7 +77,7 @@ class Line:
             patience = 0.0
 
     def _make(self) -> Any:
-        if not isinstance(self._client, RedisCluster):
+        if not self._is_clustered:
             return self._client.pubsub()
         node = self._find()
         self._node = node.name
