@@ -28,7 +28,8 @@ class RedisBurstBudget(FleetBudget):
 
     Args:
         client_or_url: A URL, or a `redis.asyncio.Redis`, which stays yours to close, or a `redis.asyncio.RedisCluster`
-            where that is what you run. Two connections are taken from it.
+            where that is what you run: with a ``socket_timeout`` below a quarter of `lease_time`, or else it does not
+            notice a node that hangs. Two connections are taken from it.
         key: The name of the budget: it is the hash tag of all keys and of the channel.
         limit: Connections of the whole fleet, reserved or lent.
         lease_time: Seconds that a burst is lent for, unless it is renewed. A coordinator that restarts lends nothing
