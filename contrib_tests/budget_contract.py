@@ -97,6 +97,15 @@ class BudgetContract:
             async with pool(self.make(), max_size=4):
                 pass
 
+    async def test_whose_limit_is_another_one_changes_it_if_it_fits(self):
+        async with pool(self.make()):
+            with pytest.raises(PoolError, match=r"of 1 \(the fleet goes by 6\), 2 are reserved"):
+                await use(self.make(limit=1))
+            assert (await self.make().inspect()).limit == 6
+            async with pool(self.make(limit=7)):
+                assert (await self.make().inspect()).limit == 7
+            await use(self.make())
+
     async def test_a_reservation_takes_the_room_that_others_have_borrowed(self):
         async with pool(self.make()) as first, AsyncExitStack() as stack:
             await hold(stack, first, 6)

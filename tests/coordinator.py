@@ -84,11 +84,11 @@ class Coordinator:
         account = self.members.get(request.member)
         if account is None:
             if not request.known:
-                self.limit = request.limit
                 if now < self.grace_until:
                     return Reply(request.seq, "wait", free=self.free, pace=self.grace_until - now)
-                if self.claimed + request.firm > self.limit:
+                if self.claimed + request.firm > request.limit:
                     return Reply(request.seq, "full", free=self.free)
+                self.limit = request.limit
             account = self.members[request.member] = Account(request.label)
             if request.known:
                 account.firm = account.claim = request.firm

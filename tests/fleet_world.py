@@ -115,7 +115,8 @@ class SimulatedBudget(FleetBudget):
     """Talks to the coordinator over the world's network."""
 
     def __init__(self, process: Process, **options: Any) -> None:
-        super().__init__("fleet", process.world.limit, "the model", lease_time=LEASE, reservation_time=RESERVATION, **options)
+        times = {"lease_time": LEASE, "reservation_time": RESERVATION}
+        super().__init__("fleet", process.world.limit, "the model", **times, **options)
         self.process = process
         self._clock = lambda: process.world.now * process.rate
 

@@ -89,16 +89,16 @@ BEGIN
     firm := 0; burst := 0; pace := 0;
     IF m.name IS NULL THEN
         IF NOT known THEN
-            b.most := its_limit;
-            UPDATE burst_budget SET most = its_limit WHERE name = its_budget AND most <> its_limit;
             free := b.most - others.claim - others.lent;
             IF now < b.grace THEN
                 status := 'wait'; pace := b.grace - now;
                 RETURN;
-            ELSIF others.claim + its_firm > b.most THEN
+            ELSIF others.claim + its_firm > its_limit THEN
                 status := 'full';
                 RETURN;
             END IF;
+            b.most := its_limit;
+            UPDATE burst_budget SET most = its_limit WHERE name = its_budget AND most <> its_limit;
         END IF;
         m.budget := its_budget; m.name := its_name; m.burst := 0; m.rests := 0; m.hungry := false;
         m.firm := CASE WHEN known THEN its_firm ELSE 0 END;

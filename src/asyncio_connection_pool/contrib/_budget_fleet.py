@@ -218,9 +218,10 @@ class FleetBudget(BurstBudget):
         stats = await self.inspect()
         who = [f"{member.name}: {member.reserved} and {member.burst} lent" for member in stats.members]
         more = [f"{len(who) - NAMED} more"] if len(who) > NAMED else []
+        of = f"{self.limit}" if stats.limit in {0, self.limit} else f"{self.limit} (the fleet goes by {stats.limit})"
         return (
             f"{self!r} has no room to reserve {self._heart.holdings.firm} connections (max_size) for this process: of "
-            f"{stats.limit}, {stats.reserved} are reserved and {stats.lent} lent; "
+            f"{of}, {stats.reserved} are reserved and {stats.lent} lent; "
             f"by {', '.join([*who[:NAMED], *more]) or 'nobody'}; "
             "lower max_size, or raise limit if the server allows that"
         )

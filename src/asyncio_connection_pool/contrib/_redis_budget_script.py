@@ -103,9 +103,9 @@ bury()
 local m = load(member)
 if not m then
   if not known then
-    sum.limit = limit
     if now < sum.grace then return finish('wait', nil, nil, sum.grace - now) end
-    if sum.claim + firm > sum.limit then return finish('full', nil, nil, 0) end
+    if sum.claim + firm > limit then return finish('full', nil, nil, 0) end
+    sum.limit = limit
   end
   local own = known and firm or 0
   m = {{firm = own, claim = own, burst = 0, wants = 0, hungry = 0, rests = 0}}
