@@ -158,6 +158,7 @@ class Life(Shell):
             if not self.model.line:
                 self.model.queue_since = self.now
             self.model.line.append(caller)
+            self.model.calm = False
             self.compare()
             self.refill()
 
@@ -396,6 +397,7 @@ class Life(Shell):
         self.model.changed = self.now
         self.ledger.set_limits(*limits)
         self.model.max_size, self.model.burst_limit = limits
+        self.model.calm = False
         self.ceiling = max(self.model.limit, len(self.model.links))
         self.compare()
         self.pop("pop_surplus", -math.inf if self.model.policies.shrink_delay else math.inf)

@@ -117,6 +117,7 @@ class Model:
         self.queue_policy = queue_policy
         self.watch = queue_policy and Watch(queue_policy)
         self.plain = plain and not self.ages
+        self.calm = False  # since the last connection came to rest nothing has changed that a return has to look at
         self.fills = False
         self.paused = False
         self.allowance = None
@@ -301,6 +302,7 @@ class Model:
     def reserve(self, slot):
         link = Link(slot)
         self.links.append(link)
+        self.calm = False
         return link
 
     def release(self, link):
@@ -335,7 +337,8 @@ class Model:
         return idle
 
     def may_put_back(self, link):
-        return self.plain and not self.line and link.doom is None and self.held <= self.max_size
+        assert not self.calm or (self.plain and not self.line and self.held <= self.max_size)
+        return self.calm and link.doom is None
 
     def rest(self, link, now):
         link.place = "idle"
@@ -375,6 +378,7 @@ class Model:
         if self.held > self.max_size and not self.policies.shrink_delay:
             return self.begin_close(link, "surplus")
         self.rest(link, now)
+        self.calm = self.plain and self.held <= self.max_size
         return None
 
     def sheds(self):

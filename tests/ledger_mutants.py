@@ -60,6 +60,18 @@ def _redirect(source):
 
 
 IN_LEDGER = {
+    "a returned connection is laid by though somebody waits": (
+        "            self.calm = False\n        self.queue.push(waiter)",
+        "        self.queue.push(waiter)",
+    ),
+    "surplus is laid by": (
+        "self.calm = self.held <= self.kept",
+        "self.calm = self.held <= self.kept + 1",
+    ),
+    "the last that may be laid by is not": (
+        "self.calm = self.held <= self.kept",
+        "self.calm = self.held < self.kept",
+    ),
     # The limit (C1).
     "an open that is given up frees its slot at once": (
         "self.move(slot, CLOSING)\n        self.broken_off += 1",
@@ -300,6 +312,10 @@ IN_LEDGER = {
 }
 
 IN_LIMITS = {
+    "what was not surplus before the limits were changed is laid by": (
+        "        self.calm = False\n",
+        "",
+    ),
     # The limit (C1).
     "one connection too many is opened": (
         "self.limit - len(self.slots)",
@@ -566,10 +582,6 @@ IN_CODEL = {
         "        self._refused_at = now\n        return True",
         "        return True",
     ),
-    "who is served at once is overlooked": (
-        "if at_once != self._at_once:",
-        "if not self:",
-    ),
 }
 
 IN_QUEUE = {
@@ -648,6 +660,10 @@ IN_QUEUE = {
 }
 
 IN_SLOT = {
+    "what was not surplus before one more was opened is laid by": (
+        "        self.added += 1\n        self.calm = False\n",
+        "        self.added += 1\n",
+    ),
     # Callers who wait.
     "a hand-over is never settled": (
         "        self.handed -= slot.handed\n",
@@ -688,21 +704,17 @@ IN_LEASE = {
         "ledger.at_once += 1",
         "ledger.at_once += 0",
     ),
-    "a returned connection is laid by though somebody waits": (
-        "(ledger.queue.length or slot.doom or",
-        "(slot.doom or",
+    "a returned connection is laid by though that is not all": (
+        "and ledger.calm",
+        "",
+    ),
+    "a returned connection is never simply laid by": (
+        "and ledger.calm",
+        "and not ledger.calm",
     ),
     "a discarded connection is laid by": (
-        "or slot.doom or",
-        "or",
-    ),
-    "surplus is laid by": (
-        "ledger.held > ledger.kept",
-        "ledger.held > ledger.kept + 1",
-    ),
-    "the last that may be laid by is not": (
-        "ledger.held > ledger.kept",
-        "ledger.held >= ledger.kept",
+        "slot.doom is None and",
+        "",
     ),
 }
 

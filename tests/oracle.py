@@ -30,6 +30,7 @@ def check(pool: ConnectionPool) -> None:
     assert not (ledger.idle and live) or ledger.policies.validate_after is not None, "C3"
     alive = stats.idle + stats.in_use + stats.resetting + stats.validating
     assert stats.created == sum(stats.closed.values()) + alive
+    assert not ledger.calm or (not ledger.queue.length and ledger.held <= ledger.kept), "laid by too easily"
     connecting = ledger.opening + ledger.broken_off
     bounds = (most for most in (ledger.max_connecting, ledger.allowance) if most is not None)
     room = stats.size < ledger.limit and all(connecting < most for most in bounds)

@@ -50,21 +50,19 @@ class Overload:
         """When the waits began to be long."""
         self._refused_at = 0.0
         """When a caller was last refused, or the overload began."""
-        self._at_once = 0
 
     def relax(self) -> None:
-        """Take note of somebody who did not have to wait."""
+        """Take note that nobody waits: whoever comes next need not."""
         self._long_since = None
 
-    def refuses(self, waited: float, now: float, at_once: int) -> bool:
+    def refuses(self, waited: float, now: float) -> bool:
         """Take note of a caller whose turn it is, and say whether it has waited too long.
 
         Args:
             waited: Its seconds in the queue.
             now: The time.
-            at_once: How many were ever served without a wait; one more than last time, and waits are not long.
         """
-        self._look_for_the_end(now, at_once)
+        self._look_for_the_end(now)
         if waited <= self.policy.target:
             self.relax()
             return False
@@ -78,10 +76,7 @@ class Overload:
         self._refused_at = now
         return True
 
-    def _look_for_the_end(self, now: float, at_once: int) -> None:
-        if at_once != self._at_once:
-            self._at_once = at_once
-            self.relax()
+    def _look_for_the_end(self, now: float) -> None:
         if self.overloaded and now - self._refused_at >= self.policy.interval:
             self.overloaded = False
             self.relax()

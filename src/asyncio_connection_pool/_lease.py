@@ -102,7 +102,7 @@ class Lease(Generic[Conn]):
             raise RuntimeError(NOT_ENTERED)
         self._slot = None
         ledger = self._pool._ledger
-        if exc is None and not (ledger.queue.length or slot.doom or ledger.held > ledger.kept):
+        if exc is None and slot.doom is None and ledger.calm:
             ledger.idle.append(slot)
             return
         close = self._pool._checkout.give_back(slot, exc)

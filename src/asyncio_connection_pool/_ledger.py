@@ -36,7 +36,9 @@ returned by `accept`, or by `place` again.
    it is what remains, so that the fast path has one thing less to write;
 3. waiters and idle connections never coexist;
 4. opens run while live waiters outnumber those in flight and there is room;
-5. ``created == sum(closed) + held - opening``, but between `opened` and `place`.
+5. ``created == sum(closed) + held - opening``, but between `opened` and `place`;
+6. where `calm` is set nobody waits, and ``held <= kept``: so a return need look at nothing
+   else. `park`, `add` and `set_limits` clear it, and the next `place` that finds nobody sets it.
 
 **The fast path is elsewhere.** To pop an idle connection and to push it back are
 transitions too. They are written out in `_lease.py`, where a call of a method here
@@ -136,6 +138,7 @@ class Ledger(Retirement[Conn]):
         """Queue a caller behind all others (C3)."""
         if not self.queue.length:
             self.queue.since = waiter.since
+            self.calm = False
         self.queue.push(waiter)
 
     def next_waiter(self) -> Waiter | None:
@@ -215,7 +218,7 @@ class Ledger(Retirement[Conn]):
     def _next_in_time(self, overload: Overload, now: float) -> Waiter | None:
         """Take the next caller out of the queue that has not waited too long."""
         while (waiter := self.next_waiter()) is not None:
-            if not overload.refuses(now - waiter.since, now, self.at_once):
+            if not overload.refuses(now - waiter.since, now):
                 return waiter
             if overload.policy.observe:
                 self.totals.would_be_rejections += 1
@@ -264,6 +267,7 @@ class Ledger(Retirement[Conn]):
             return self.begin_close(slot, "surplus")
         slot.fresh = False
         self.idle.append(slot)
+        self.calm = self.held <= self.kept
         return None
 
     def begin_reset(self, slot: Slot[Conn]) -> None:

@@ -49,6 +49,7 @@ class Limits(Slots[Conn]):
         """Connections that there may be now: fewer than `most` while a budget has no leave for them."""
         self.kept = max_size if self._plain else -1
         """With no more held than this, what is returned is simply laid by."""
+        self.calm = False
 
     @property
     def most(self) -> int:

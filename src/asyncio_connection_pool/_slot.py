@@ -81,6 +81,8 @@ class Slots(Generic[Conn]):
         self.held = 0
         """All but those that are closing."""
         self.opening = self.resetting = self.validating = self.closing = 0
+        self.calm = False
+        """Nobody waits and nothing is surplus: what is returned may simply be laid by. Found out by `place`."""
 
     @property
     def in_use(self) -> int:
@@ -90,6 +92,7 @@ class Slots(Generic[Conn]):
     def add(self) -> Slot[Conn]:
         """Take a slot, to open a connection in."""
         self.added += 1
+        self.calm = False
         slot: Slot[Conn] = Slot(self.added)
         self.slots[slot] = None
         self._count(OPENING, 1)
