@@ -18,7 +18,7 @@ from asyncio_connection_pool.lab._plot import Line, draw
 from asyncio_connection_pool.lab._progress import Progress
 
 ESCAPE = "\x1b["
-COLOURS = {"TERM": "xterm-256color", "COLUMNS": "80", "LINES": "25"}
+COLOURS = {"TERM": "xterm-256color", "COLUMNS": "80", "LINES": "25", "PYTHONIOENCODING": "utf-8"}
 """What a terminal of today says of itself."""
 FORGOTTEN = "NO_COLOR", "FORCE_COLOR", "COLORTERM", "TTY_COMPATIBLE", "TTY_INTERACTIVE"
 
