@@ -207,6 +207,23 @@ async def test_a_function_in_a_script_is_awaited():
     assert isinstance(await task, FakeConnection)
 
 
+@pytest.mark.parametrize("script", [None, 5, OSError("refused"), NEVER, Gate()], ids=range(5))
+@pytest.mark.parametrize("method", ["create", "close", "reset", "validate"])
+def test_a_behaviour_in_the_place_of_a_script_is_refused_at_once(method, script):
+    with pytest.raises(TypeError, match=rf"^{method} must be a script, an iterable of behaviours such as \[.*\], not "):
+        FullFakeStrategy(**{method: script})
+
+
+@pytest.mark.parametrize("behaviour", ["NEVER", OSError, [], object()], ids=range(4))
+@virtual
+async def test_what_is_no_behaviour_is_told_so_when_its_turn_comes(behaviour):
+    error = await outcome(FakeStrategy(create=[behaviour]).create_connection())
+    assert isinstance(error, TypeError)
+    assert str(error).startswith(
+        "a behaviour must be None, a number of seconds, an exception, NEVER or a function to await, not "
+    )
+
+
 @virtual
 async def test_a_script_may_be_endless():
     strategy = FakeStrategy(create=iter(lambda: 2, None))
@@ -321,6 +338,22 @@ async def test_a_gate_can_be_waited_for_before_anybody_comes():
 
 
 @virtual
+async def test_several_may_wait_for_a_gate_to_be_reached():
+    gate = Gate()
+    watchers = [asyncio.create_task(gate.reached(count)) for count in (1, 1, 2)]
+    await settle()
+    watchers[0].cancel()
+    calls = []
+    for done in ([True, True, False], [True, True, True]):
+        calls.append(asyncio.create_task(gate()))
+        await settle()
+        assert [watcher.done() for watcher in watchers] == done
+    assert not watchers[1].cancelled()
+    gate.open()
+    await asyncio.gather(*calls)
+
+
+@virtual
 async def test_who_is_cancelled_before_a_gate_is_not_admitted_in_the_place_of_another():
     gate = Gate()
     first, second = (asyncio.create_task(gate()) for _ in range(2))
@@ -347,6 +380,16 @@ async def test_a_gate_holds_a_pool_where_a_test_wants_it():
 
 
 # Cancellation at a named moment.
+
+
+@pytest.mark.parametrize("point", [0, -1])
+@virtual
+async def test_the_waits_of_a_coroutine_are_counted_from_1(point):
+    work = asyncio.sleep(1)
+    error = await outcome(cancel_at(work, point))
+    assert isinstance(error, ValueError)
+    assert str(error) == f"point must be at least 1, the first wait, not {point}"
+    work.close()
 
 
 async def three_waits(log):

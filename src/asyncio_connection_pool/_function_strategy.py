@@ -59,11 +59,24 @@ def methods(**optional: Callable[..., Any] | None) -> dict[str, Callable[..., An
     Raises:
         TypeError: One can't be called as it will be.
     """
-    return {
-        method: function(name, given, arguments, plain=plain)
-        for name, (method, arguments, plain) in OPTIONAL.items()
+    found = {
+        name: function(name, given, arguments, plain=plain)
+        for name, (_, arguments, plain) in OPTIONAL.items()
         if (given := optional.get(name)) is not None
     }
+    return {OPTIONAL[name][0]: given if OPTIONAL[name][2] else coming(name, given) for name, given in found.items()}
+
+
+def coming(name: str, given: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Have it said by its name if a function returns nothing that can be awaited."""
+
+    async def work(conn: Any) -> None:
+        answer = given(conn)
+        if not inspect.isawaitable(answer):
+            raise TypeError(f"{name} must be a coroutine function; it returned {answer!r}")
+        await answer
+
+    return work
 
 
 def function(name: str, value: Any, arguments: int, *, plain: bool = False) -> Any:

@@ -173,16 +173,13 @@ class ConnectionPool(Binding[Conn], LegacyNames):
                 ...
 
         Args:
-            timeout: Seconds that the entry may take in all; 0: only what is idle
-                now; None: any time. Not given: the pool's `acquire_timeout`.
+            timeout: Seconds that entering may take; 0: only what is idle; None: any time. Default: `acquire_timeout`.
 
         Raises:
             TypeError: `timeout` is no number.
-            ValueError: `timeout` is negative, infinite or NaN.
-            PoolTimeoutError: When it is entered: no connection in time.
-            PoolOverloadedError: When it is entered: `max_waiting` or the `queue_policy` refuses it.
-            PoolClosedError: When it is entered, or while it waits: the pool is closed.
-            BaseException: When it is entered: what `create_connection` raised, as it is.
+            ValueError: It is negative, infinite or NaN.
+            PoolError: On entering: no connection in time, overloaded, or closed.
+            BaseException: On entering: what `create_connection` raised, as it is.
         """
         lease: Lease[Conn]
         if timeout is DEFAULT:
@@ -227,14 +224,9 @@ class ConnectionPool(Binding[Conn], LegacyNames):
             self._supply.maintenance.evict(over)
 
     def resize(self, max_size: int, burst_limit: int | None = None) -> None:
-        """Change both limits at once.
+        """Change both limits at once, `max_size` and `burst_limit` (None: `max_size`).
 
-        What is idle above them is closed; while more is open than they allow nothing is
-        opened, and what is given back is closed.
-
-        Args:
-            max_size: Connections to keep from now on.
-            burst_limit: Connections that may be open under load from now on. None: `max_size`.
+        What is idle above them is closed; while more is open nothing is opened, and what is given back is closed.
 
         Raises:
             TypeError: One is not an integer.

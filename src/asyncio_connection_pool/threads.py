@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import warnings
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -55,9 +56,11 @@ class ThreadConnection(Generic[Raw]):
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._unfinished: set[Future[Any]] = set()
         self._callers: set[asyncio.Future[None]] = set()
-        self._end: Future[None] | None = None
+        self._end: Future[None] | None = Future()  # until there is a thread
+        self._process = os.getpid()
         # A daemon, so that a call that never ends does not keep the interpreter from its exit.
         Thread(target=_work, args=(self._jobs,), name=f"connection: {_name(create)}", daemon=True).start()
+        self._end = None
 
     @property
     def busy(self) -> bool:
@@ -68,6 +71,11 @@ class ThreadConnection(Generic[Raw]):
     def closed(self) -> bool:
         """Whether the connection is being closed, or was."""
         return self._end is not None
+
+    @property
+    def _inherited(self) -> bool:
+        """Whether this is a forked child, which has no such thread, and whose parent goes on using the connection."""
+        return self._process != os.getpid()
 
     @property
     def raw(self) -> Raw:
@@ -82,7 +90,8 @@ class ThreadConnection(Generic[Raw]):
 
         Raises:
             BaseException: What the function raised.
-            ConnectionAbortedError: The connection is closed, or was while the call ran.
+            ConnectionAbortedError: The connection is closed, or was while the call ran; or this process was forked
+                by the one that opened it, and has no such thread.
         """
         box = self._box  # the thread is not to keep a connection alive that everybody has forgotten
         return await self._run(lambda: function(box[0], *args, **kwargs))
@@ -100,6 +109,8 @@ class ThreadConnection(Generic[Raw]):
         """Do a piece of work in the thread, with the context variables of the caller."""
         if self.closed:
             raise ConnectionAbortedError(f"{self!r} can't be used any more")
+        if self._inherited:
+            raise ConnectionAbortedError(f"{self!r} belongs to the process that forked this one: open another one")
         job: Future[T] = Future()
         self._unfinished.add(job)
         job.add_done_callback(self._unfinished.discard)
@@ -172,7 +183,7 @@ class ThreadConnection(Generic[Raw]):
 
     def __del__(self) -> None:
         """Have the thread of a connection that was forgotten end."""
-        if not self.closed:
+        if not (self.closed or self._inherited):
             message = f"{self!r} was not closed"
             self.abort()
             warnings.warn(message, ResourceWarning, source=self, stacklevel=2)

@@ -12,6 +12,7 @@ import pytest
 import loops
 from asyncio_connection_pool import ConnectionPool
 from asyncio_connection_pool.testing import NEVER, FakeStrategy, FullFakeStrategy
+from forking import forks, in_child
 from oracle import check, check_settled
 from scenarios import Caller, callers, hold, idle, outcome, settle, use
 
@@ -217,29 +218,6 @@ def test_c11_limits_can_be_set_between_two_loops(new_loop):
 
 
 # os.fork
-
-forks = pytest.mark.filterwarnings(
-    # pytest's own watchdog, which ends a run that hangs, is a thread.
-    "ignore:This process .* is multi-threaded, use of fork:DeprecationWarning"
-)
-
-
-def in_child(work):
-    """Run `work` in a forked child, and return what it returned there, as text."""
-    read, write = os.pipe()
-    child = os.fork()
-    if not child:
-        try:
-            os.write(write, str(work()).encode())
-        except BaseException as error:
-            os.write(write, f"the child failed: {error!r}".encode())
-        finally:
-            os._exit(0)
-    os.close(write)
-    with os.fdopen(read) as pipe:
-        answer = pipe.read()
-    os.waitpid(child, 0)
-    return answer
 
 
 @forks

@@ -5,17 +5,21 @@ No test sleeps: what blocks a thread is an event that the test sets.
 
 from __future__ import annotations
 
+import ast
 import asyncio
+import gc
 import sqlite3
 import subprocess
 import sys
 import threading
+import warnings
 from contextvars import ContextVar
 
 import pytest
 
 from asyncio_connection_pool import ConnectionPool, ConnectionStrategy
-from scenarios import use
+from forking import forks, in_child
+from scenarios import outcome, use
 
 CALLER = ContextVar("CALLER", default="nobody")
 PATIENCE = 60
@@ -400,6 +404,42 @@ async def test_a_connection_says_what_it_is_and_does():
     assert repr(conn).endswith("Blocking object at " + repr(conn.raw).split(" at ")[1] + ", idle>")
     await strategy.close_connection(conn)
     assert repr(conn).endswith("closed, idle>")
+
+
+@forks
+async def test_c11_a_connection_of_the_parent_is_neither_used_nor_closed_in_a_forked_child():
+    def child():
+        nonlocal conn
+        error = asyncio.run(outcome(conn.call(print)))
+        with warnings.catch_warnings(record=True) as warned:
+            conn = None  # the last reference to it
+        return repr(error), done, warned
+
+    done = []
+    library = Library()
+    conn = await library.strategy(interrupt=lambda raw: done.append("interrupt")).create_connection()
+    caller = asyncio.create_task(conn.call(library.work))
+    await begun(library.begun)
+    caller.cancel()
+    await asyncio.wait([caller])
+    error, told, warned = ast.literal_eval(in_child(child))
+    assert error.startswith("ConnectionAbortedError('<ThreadConnection of ")
+    assert "belongs to the process that forked this one" in error
+    assert (told, warned) == ([], [])
+    library.go_on.set()
+    await conn.close(PATIENCE)
+
+
+async def test_where_no_thread_can_be_started_that_is_all_one_hears_of_it(monkeypatch):
+    def start(self):
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", start)
+        error = await outcome(Library().strategy().create_connection())
+    assert str(error) == "can't start new thread"
+    del error
+    gc.collect()  # warnings are errors
 
 
 EXIT = """

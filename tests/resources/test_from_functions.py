@@ -238,6 +238,15 @@ def test_functions_are_given_by_keyword():
         ConnectionStrategy.from_functions(*MUSTS.values())
 
 
+@pytest.mark.parametrize("method", ["reset", "validate"])
+@virtual
+async def test_a_reset_or_validation_that_returns_no_awaitable_is_told_so(method):
+    strategy = ConnectionStrategy.from_functions(**MUSTS | {method: lambda conn: None})
+    error = await outcome(getattr(strategy, f"{method}_connection")(None))
+    assert isinstance(error, TypeError)
+    assert str(error) == f"{method} must be a coroutine function; it returned None"
+
+
 @virtual
 async def test_a_create_that_returns_no_awaitable_is_told_so():
     pool = pool_of(Things(), create=Thing)

@@ -18,8 +18,11 @@ async def cancel_at(work: Coroutine[Any, Any, T], point: int, *, late: bool = Fa
         late: Cancel in the very tick in which it gets what it waits for, not at once.
 
     Raises:
+        ValueError: `point` is below 1.
         BaseException: What the coroutine raises, a `CancelledError` as a rule.
     """
+    if point < 1:
+        raise ValueError(f"point must be at least 1, the first wait, not {point!r}")
     return await Waits(work, point, late=late)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator
+from typing import Any
 
 from asyncio_connection_pool import ConnectionStrategy
 
@@ -31,7 +32,7 @@ class Gate:
     def __init__(self) -> None:
         """Begin closed, with nobody before it."""
         self._waiting: deque[asyncio.Future[None]] = deque()
-        self._arrival: asyncio.Future[None] | None = None
+        self._watchers: set[asyncio.Future[None]] = set()
         self._open = False
 
     @property
@@ -45,15 +46,20 @@ class Gate:
             return
         call: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(call)
-        if self._arrival is not None and not self._arrival.done():
-            self._arrival.set_result(None)
+        for watcher in self._watchers:
+            _end(watcher, None)
+        self._watchers.clear()
         await call
 
     async def reached(self, count: int = 1) -> None:
         """Wait until so many calls, one if no `count` is given, wait before the gate."""
         while self.waiting < count:
-            self._arrival = asyncio.get_running_loop().create_future()
-            await self._arrival
+            arrival: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._watchers.add(arrival)
+            try:
+                await arrival
+            finally:
+                self._watchers.discard(arrival)
 
     def admit(self, error: BaseException | None = None) -> None:
         """Let the call that has waited longest succeed, or fail with `error`.
@@ -76,10 +82,20 @@ class Gate:
 
 
 def _end(call: asyncio.Future[None], error: BaseException | None) -> None:
+    if call.done():
+        return
     if error is None:
         call.set_result(None)
     else:
         call.set_exception(error)
+
+
+def _script(method: str, behaviours: Any) -> Iterator[Behaviour]:
+    if isinstance(behaviours, str) or not hasattr(behaviours, "__iter__"):
+        raise TypeError(
+            f"{method} must be a script, an iterable of behaviours such as [{behaviours!r}], not a single one"
+        )
+    return iter(behaviours)
 
 
 class FakeConnection:
@@ -109,7 +125,10 @@ class FakeStrategy(ConnectionStrategy[FakeConnection]):
 
     def __init__(self, *, create: Iterable[Behaviour] = (), close: Iterable[Behaviour] = ()) -> None:
         """Begin with nothing open."""
-        self._scripts: dict[str, Iterator[Behaviour]] = {"create": iter(create), "close": iter(close)}
+        self._scripts: dict[str, Iterator[Behaviour]] = {
+            "create": _script("create", create),
+            "close": _script("close", close),
+        }
         self.connections: list[FakeConnection] = []
         """All that were ever opened, in order."""
         self.creating: int = 0
@@ -148,15 +167,20 @@ class FakeStrategy(ConnectionStrategy[FakeConnection]):
         conn.closed = True
 
     async def _play(self, method: str) -> None:
-        behaviour = next(self._scripts[method], None)
+        behaviour: object = next(self._scripts[method], None)
         if isinstance(behaviour, BaseException):
             raise behaviour
         if behaviour == NEVER:
             await asyncio.get_running_loop().create_future()
         elif isinstance(behaviour, (int, float)):
             await asyncio.sleep(behaviour)
-        elif callable(behaviour):
+        elif callable(behaviour) and not isinstance(behaviour, type):
             await behaviour()
+        elif behaviour is not None:
+            raise TypeError(
+                "a behaviour must be None, a number of seconds, an exception, NEVER or a function to await, "
+                f"not {behaviour!r}"
+            )
 
 
 class FullFakeStrategy(FakeStrategy):
@@ -179,7 +203,7 @@ class FullFakeStrategy(FakeStrategy):
     ) -> None:
         """Begin with nothing open, and nothing dirty."""
         super().__init__(create=create, close=close)
-        self._scripts |= {"reset": iter(reset), "validate": iter(validate)}
+        self._scripts |= {"reset": _script("reset", reset), "validate": _script("validate", validate)}
         self.dirty: list[FakeConnection] = []
         """Connections that are not reusable."""
         self.aborted: list[FakeConnection] = []
