@@ -242,6 +242,17 @@ async def test_an_observer_that_wants_no_callers_costs_them_nothing():
 
 
 @virtual
+async def test_resets_go_on_when_the_only_one_who_heard_of_them_has_raised():
+    bad = raising("on_reset", ValueError("mine"))
+    pool = ConnectionPool(strategy=FullFakeStrategy(reset=[1, 1]), max_size=1, observers=[bad])
+    for _ in range(2):
+        await use(pool)
+        await asyncio.sleep(2)
+    assert (pool.stats().created, pool.stats().idle) == (1, 1)
+    assert len(bad.of(events.Released)) == 1
+
+
+@virtual
 async def test_c14_resets_of_which_nobody_hears_are_not_timed():
     """What is not there cannot cost: the clock is read as often as in a pool without observers."""
 
