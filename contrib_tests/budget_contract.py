@@ -229,6 +229,8 @@ class BudgetContract:
         def elsewhere() -> None:
             with pytest.raises(RuntimeError, match="another event loop"):
                 asyncio.run(use(budget))
+            with pytest.raises(RuntimeError, match="another event loop"):
+                asyncio.run(budget.inspect())
 
         async with pool(budget):
             await asyncio.to_thread(elsewhere)
@@ -246,6 +248,7 @@ class BudgetContract:
         pid = os.fork()
         if not pid:
             try:
+                asyncio.run(budget.inspect())
                 os._exit(0 if asyncio.run(burst()) == 3 and budget._member.name != name else 1)
             finally:
                 os._exit(99)

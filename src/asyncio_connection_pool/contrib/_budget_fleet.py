@@ -125,12 +125,14 @@ class FleetBudget(BurstBudget):
         """Ask the coordinator who holds what, and what is free.
 
         Raises:
+            RuntimeError: The budget serves another event loop.
             Exception: It can't be reached.
         """
+        self._bind()
         try:
             return await self._inspect()
         finally:
-            if self._loop is None or not self._heart.holdings:
+            if not self._heart.holdings:
                 await self._hang_up()
 
     # What pools call.
