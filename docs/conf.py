@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.metadata import version as installed
+from importlib.util import find_spec
 
 project = "asyncio-connection-pool"
 copyright = "its contributors"  # noqa: A001 - Sphinx's name for it
@@ -10,6 +11,12 @@ version = release = installed(project)
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.intersphinx"]
 exclude_patterns = ["_build"]
+suppress_warnings = ["ref.python"]  # a Datadog pool and a pool have one name
+# The reference of the adapters is made where their libraries are installed, and left out elsewhere.
+LIBRARIES = ("aioredis", "asyncpg", "ddtrace", "opentelemetry", "prometheus_client", "redis")
+if not all(map(find_spec, LIBRARIES)):
+    exclude_patterns.append("api-adapters.md")
+    suppress_warnings.append("toc.not_readable")
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
 
@@ -25,7 +32,6 @@ nitpick_ignore_regex = [
     ("py:class", r"(asyncio_connection_pool\..*\.)?(Conn|Raw|T|Unset)|Attributes|Behaviour|Stage"),
     ("py:class", "CollectorRegistry|MeterProvider|TracerProvider"),
 ]
-suppress_warnings = ["ref.python"]  # a Datadog pool and a pool have one name
 
 html_theme = "furo"
 html_title = project

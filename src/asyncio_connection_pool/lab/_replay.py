@@ -27,7 +27,7 @@ class Outcome:
     max_size: int
     """Connections that this pool keeps."""
     burst_limit: int | None
-    """Connections that it may have under load; None: `max_size`."""
+    """Connections that it may have under load, or None if that is `max_size`."""
     callers: int
     """Callers that came."""
     refused: int
