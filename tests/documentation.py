@@ -55,10 +55,17 @@ def files(root: Path) -> list[Path]:
     return [root / "README.md", *sorted((root / "docs").rglob("*.md"))]
 
 
-def links(path: Path) -> list[str]:
-    """List the relative links of a file, without their anchors."""
-    targets = re.findall(r"\]\(([^)#\s]+)[^)]*\)", path.read_text(encoding="utf-8"))
-    return [target for target in targets if "://" not in target]
+def links(path: Path) -> list[tuple[str, str]]:
+    """List the links of a file inside the project: the file that is meant, empty for itself, and the anchor."""
+    targets = re.findall(r"\]\(([^)#\s]*)#?([^)\s]*)\)", path.read_text(encoding="utf-8"))
+    return [(target, anchor) for target, anchor in targets if "://" not in target]
+
+
+def anchors(path: Path) -> set[str]:
+    """List the anchors of a file's headings, as GitHub and MyST make them."""
+    text = re.sub(r"^```.*?^```$", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.*)$", text, flags=re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def run(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
 import documentation
 import loops
+from asyncio_connection_pool.testing import check_strategy
 from echo_server import echo_server
 
 ROOT = Path(__file__).parents[1]
@@ -52,5 +54,17 @@ def test_blocks_share_a_namespace_and_a_loop(tmp_path):
 
 @pytest.mark.parametrize("path", documentation.files(ROOT), ids=lambda path: str(path.relative_to(ROOT)))
 def test_links_inside_the_project_lead_somewhere(path):
-    for target in documentation.links(path):
-        assert (path.parent / target).exists(), target
+    for target, anchor in documentation.links(path):
+        page = path.parent / target if target else path
+        assert page.exists(), target
+        assert not anchor or anchor in documentation.anchors(page), f"{target}#{anchor}"
+
+
+@pytest.mark.parametrize(
+    "page, strategy", [("README.md", "Lines"), ("docs/index.md", "strategy"), ("docs/strategies.md", "EchoStrategy")]
+)
+def test_a_strategy_that_is_shown_keeps_the_contract(page, strategy):
+    with echo_server() as addresses:
+        shown = documentation.run(ROOT / page, addresses=addresses, loop_factory=loops.new_loop)[strategy]
+        with asyncio.Runner(loop_factory=loops.new_loop) as runner:
+            runner.run(check_strategy(shown() if isinstance(shown, type) else shown, patience=60))
