@@ -58,6 +58,13 @@ def running(*command, **environment):
         process.communicate()
 
 
+def until_true(condition):
+    end = time.monotonic() + SECONDS
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
 def finish(process):
     """Ask a program to end; return its exit status and what it wrote."""
     process.send_signal(signal.SIGTERM)
@@ -240,16 +247,40 @@ def test_a_worker_that_is_told_to_end_finishes_its_jobs_and_takes_no_more(own_va
     ):
         assert worker.stdout.readline() == "working\n"
         ask.rpush("jobs", *jobs)
-        end = time.monotonic() + SECONDS
-        while ask.llen("done") < 20:
-            assert time.monotonic() < end
-            time.sleep(0.01)
+        until_true(lambda: ask.llen("done") >= 20)
         status, out, err = finish(worker)
         assert (status, out, err) == (0, "draining\ndrained\n", "")
         assert ask.llen("doing") == 0
         done, left = ask.lrange("done", 0, -1), ask.lrange("jobs", 0, -1)
         assert sorted(done + left) == sorted(jobs)
         assert left
+        assert len(ask.client_list()) == 1
+
+
+STUCK = """
+import asyncio, sys, worker
+
+async def do(job):
+    await asyncio.sleep(3600)
+
+worker.do = do
+worker.SECONDS_TO_DRAIN = 0.2
+asyncio.run(worker.main(*sys.argv[1:]))
+"""
+
+
+def test_a_worker_does_not_wait_for_ever_for_a_job_that_does_not_end(own_valkey):
+    with (
+        redis.Redis.from_url(own_valkey.url, decode_responses=True) as ask,
+        running("-c", STUCK, own_valkey.url) as worker,
+    ):
+        assert worker.stdout.readline() == "working\n"
+        ask.rpush("jobs", "stuck")
+        until_true(lambda: ask.llen("doing") == 1)
+        status, out, err = finish(worker)
+        assert (status, out) == (1, "draining\n")
+        assert "TimeoutError" in err
+        assert ask.lrange("doing", 0, -1) == ["stuck"]
         assert len(ask.client_list()) == 1
 
 
@@ -260,7 +291,9 @@ def test_a_worker_with_nothing_to_do_ends_as_well(own_valkey):
 
 
 def test_each_example_is_run_by_a_test():
-    here = Path(__file__).read_text(encoding="utf-8")
-    scripts = [path.stem for path in EXAMPLES.glob("*.py") if not path.stem.startswith("demo")]
-    assert sorted(scripts) == ["mail", "notes", "remote_shell", "shop", "worker"]
-    assert all(name in here for name in scripts)
+    """As docs/examples.md says."""
+    page = (EXAMPLES.parent / "docs" / "examples.md").read_text(encoding="utf-8")
+    told = dict(re.findall(r"^\| (\w+\.py) \| (`test_.*`) \|$", page, re.MULTILINE))
+    assert set(told) == {path.name for path in EXAMPLES.glob("*.py") if not path.stem.startswith("demo")}
+    named = {name for tests in told.values() for name in re.findall(r"`(\w+)`", tests)}
+    assert named == {name for name in globals() if name.startswith("test_")} - {"test_each_example_is_run_by_a_test"}

@@ -84,7 +84,14 @@ async def mail_server(mailbox):
 async def main():
     mailbox = Mailbox()
     async with mail_server(mailbox) as (host, port):
-        pool = ConnectionPool(strategy=smtp_sessions(host, port), max_size=3, validate_after=60, close_timeout=5)
+        pool = ConnectionPool(
+            strategy=smtp_sessions(host, port),
+            max_size=3,
+            acquire_timeout=30,
+            connect_timeout=10,
+            close_timeout=5,
+            validate_after=60,
+        )
         async with pool, asyncio.TaskGroup() as letters:
             for number in range(100):
                 letters.create_task(send(pool, letter(number)))

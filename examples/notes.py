@@ -38,7 +38,8 @@ async def read(pool):
 
 async def main():
     with tempfile.TemporaryDirectory() as folder:
-        async with ConnectionPool(strategy=databases(Path(folder, "notes.db")), max_size=2) as pool:
+        strategy = databases(Path(folder, "notes.db"))
+        async with ConnectionPool(strategy=strategy, max_size=2, acquire_timeout=10, close_timeout=5) as pool:
             async with pool.get_connection() as db:
                 await db.execute("CREATE TABLE notes (text)")
                 await db.commit()

@@ -51,7 +51,8 @@ async def main():
     async with shouting_server(key) as port:
         options = {"port": port, "username": "me", "client_keys": [key], "known_hosts": None, "config": None}
         strategy = ssh_connections("127.0.0.1", **options)
-        async with ConnectionPool(strategy=strategy, max_size=2, connect_timeout=10) as pool:
+        pool = ConnectionPool(strategy=strategy, max_size=2, acquire_timeout=30, connect_timeout=10, close_timeout=5)
+        async with pool:
             answers = await asyncio.gather(*(run(pool, f"command {n}") for n in range(20)))
             print(f"{answers[0]} … {answers[-1]}, over {pool.stats().created} connections")
 

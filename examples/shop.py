@@ -48,6 +48,7 @@ async def lifespan(app):
         name="shop",
         max_size=4,
         acquire_timeout=5,
+        connect_timeout=5,
         max_waiting=100,
         observers=[PrometheusMetrics()],
     ) as app.state.pool:

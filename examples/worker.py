@@ -1,10 +1,12 @@
 """A worker that drains on SIGTERM: it finishes the jobs it has, takes no more, and leaves nothing half done.
 
+It gives up on jobs that take too long to end, and on a server that is gone for too long: then it exits with an error.
+
     pip install asyncio-connection-pool[redis]
     python worker.py redis://localhost:6379
 
-Jobs come from the list `jobs`, wait in `doing` while they are worked on, and go to `done`. A worker that is killed all
-the same leaves its jobs in `doing`, where they can be found.
+Jobs come from the list `jobs`, wait in `doing` while they are worked on, and go to `done`. A worker that is broken off
+leaves its jobs in `doing`, where they can be found.
 """
 
 import asyncio
@@ -21,7 +23,7 @@ SECONDS_TO_DRAIN = 20
 async def work(pool, stop):
     """Take one job after the other, until told to stop.
 
-    Nothing here is cancelled: a BLMOVE that is broken off might have moved a job that nobody has. It ends by itself.
+    That is looked at between two jobs, and cancels nothing: a BLMOVE that is broken off may move a job all the same.
     """
     while not stop.is_set():
         async with pool.get_connection() as redis:
@@ -38,18 +40,25 @@ async def do(job):
 
 
 async def main(url):
-    stop = asyncio.Event()
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    strategy = RedisConnectionStrategy.from_url(url)
-    pool = ConnectionPool(strategy=strategy, name="worker", max_size=HANDS, close_timeout=5)
-    async with asyncio.TaskGroup() as hands:
+        loop.add_signal_handler(number, stop.set)
+    pool = ConnectionPool(
+        strategy=RedisConnectionStrategy.from_url(url),
+        name="worker",
+        max_size=HANDS,
+        acquire_timeout=10,
+        connect_timeout=3,
+        close_timeout=3,
+        reconnect=True,
+    )
+    async with pool, asyncio.timeout(None) as patience, asyncio.TaskGroup() as hands:
         for _ in range(HANDS):
             hands.create_task(work(pool, stop))
         print("working", flush=True)
         await stop.wait()
         print("draining", flush=True)
-    await pool.close(SECONDS_TO_DRAIN)
+        patience.reschedule(loop.time() + SECONDS_TO_DRAIN)
     print("drained", flush=True)
 
 
