@@ -8,6 +8,7 @@ its *home*, which enters the context, waits, and leaves it.
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Generic, TypeVar
@@ -38,7 +39,7 @@ class Home(Generic[Conn]):
         self._task.add_done_callback(self._settle)
 
     async def _live(self, factory: Callable[[], AbstractAsyncContextManager[Conn]]) -> None:
-        async with factory() as self.conn:
+        async with enterable(factory()) as self.conn:
             self._arrived.set_result(None)
             try:
                 await self._departure
@@ -123,6 +124,23 @@ class Home(Generic[Conn]):
             then()
         else:
             self._task.add_done_callback(lambda _: then())
+
+
+def enterable(context: object) -> Any:
+    """Check what a factory has made.
+
+    Raises:
+        TypeError: It is no async context manager.
+    """
+    if hasattr(type(context), "__aenter__"):
+        return context
+    if inspect.iscoroutine(context):
+        context.close()
+        raise TypeError(
+            f"factory must return an asynchronous context manager, not the coroutine {context!r}: "
+            "take from_functions(create=...) for what is awaited"
+        )
+    raise TypeError(f"factory must return an asynchronous context manager, not {context!r}")
 
 
 class ContextStrategy(ConnectionStrategy[Conn]):

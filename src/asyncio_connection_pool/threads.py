@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import os
 import warnings
@@ -16,7 +17,7 @@ from contextvars import copy_context
 from functools import partial
 from queue import SimpleQueue
 from threading import Thread
-from typing import Any, Concatenate, Final, Generic, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, Final, Generic, ParamSpec, TypeVar
 
 __all__ = ("ThreadConnection",)
 
@@ -89,12 +90,25 @@ class ThreadConnection(Generic[Raw]):
         whose caller is cancelled is dropped if it has not begun, and otherwise runs on.
 
         Raises:
+            TypeError: It is no function, or a coroutine function.
             BaseException: What the function raised.
             ConnectionAbortedError: The connection is closed, or was while the call ran; or this process was forked
                 by the one that opened it, and has no such thread.
         """
+        _refuse_what_does_not_block(function)
         box = self._box  # the thread is not to keep a connection alive that everybody has forgotten
         return await self._run(lambda: function(box[0], *args, **kwargs))
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """Say how to reach what the library's connection has."""
+            raise AttributeError(
+                f"{type(self).__name__} has no attribute {name!r}: what the connection has is reached in its thread, "
+                f"by `await conn.call(lambda raw: raw.{name})`",
+                name=name,
+                obj=self,
+            )
 
     async def open(self) -> None:
         """Open the connection.
@@ -187,6 +201,11 @@ class ThreadConnection(Generic[Raw]):
             message = f"{self!r} was not closed"
             self.abort()
             warnings.warn(message, ResourceWarning, source=self, stacklevel=2)
+
+
+def _refuse_what_does_not_block(function: Any) -> None:
+    if not callable(function) or inspect.iscoroutinefunction(function):
+        raise TypeError(f"call() takes a plain function, which is given the connection, not {function!r}")
 
 
 def _work(jobs: SimpleQueue[Job | None]) -> None:

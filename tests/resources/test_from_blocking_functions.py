@@ -134,6 +134,28 @@ async def test_what_a_call_raises_is_raised_where_it_is_awaited(error):
             await call(pool, fail)
 
 
+async def test_who_uses_a_connection_as_if_it_were_the_librarys_own_is_told_how_to():
+    conn = await Library().strategy().create_connection()
+    assert not hasattr(conn, "execute")
+    with pytest.raises(AttributeError) as error:
+        conn.threads  # noqa: B018
+    assert error.value.name == "threads"
+    assert str(error.value) == (
+        "ThreadConnection has no attribute 'threads': what the connection has is reached in its thread, "
+        "by `await conn.call(lambda raw: raw.threads)`"
+    )
+    await conn.close(PATIENCE)
+
+
+@pytest.mark.parametrize("function", [None, 5, "execute", outcome])
+async def test_what_is_no_plain_function_cannot_be_called(function):
+    conn = await Library().strategy().create_connection()
+    with pytest.raises(TypeError, match=r"^call\(\) takes a plain function, which is given the connection, not "):
+        await conn.call(function)
+    assert not conn.busy
+    await conn.close(PATIENCE)
+
+
 async def test_a_call_that_raises_stop_iteration_strands_nobody():
     async with Library().pool() as pool:
         with pytest.raises(RuntimeError, match="StopIteration"):

@@ -393,9 +393,17 @@ def test_an_option_that_is_no_function_is_refused_at_once(name):
         ConnectionStrategy.from_context_manager(Rooms(), **{name: 5})
 
 
+@pytest.mark.parametrize(
+    "factory, words",
+    [
+        (dict, "factory must return an asynchronous context manager, not {}"),
+        (lambda: asyncio.sleep(1), "take from_functions(create=...) for what is awaited"),
+    ],
+    ids=["dict", "coroutine"],
+)
 @virtual
-async def test_what_the_factory_makes_has_to_be_an_async_context_manager():
-    pool = ConnectionPool(strategy=ConnectionStrategy.from_context_manager(dict), max_size=1)
+async def test_what_the_factory_makes_has_to_be_an_async_context_manager(factory, words):
+    pool = ConnectionPool(strategy=ConnectionStrategy.from_context_manager(factory), max_size=1)
     error = await outcome(use(pool))
     assert isinstance(error, TypeError)
-    assert "asynchronous context manager" in str(error)
+    assert str(error).endswith(words)
