@@ -60,13 +60,13 @@ class Proxy:
             await self._open.wait()
             with suppress(OSError):
                 back_reader, back_writer = await asyncio.open_connection("127.0.0.1", self.target)
+                ways = (reader, back_writer), (back_reader, writer)
+                pumps = [asyncio.ensure_future(self._pump(*way)) for way in ways]
                 try:
-                    there, back = self._pump(reader, back_writer), self._pump(back_reader, writer)
-                    await asyncio.wait(
-                        [asyncio.ensure_future(there), asyncio.ensure_future(back)],
-                        return_when=asyncio.FIRST_COMPLETED,
-                    )
+                    await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
                 finally:
+                    for pump in pumps:
+                        pump.cancel()
                     back_writer.close()
         finally:
             writer.close()
