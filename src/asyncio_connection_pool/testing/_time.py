@@ -24,13 +24,18 @@ class _JumpingSelector(selectors.DefaultSelector):
         if ready or (timeout is not None and timeout <= 0):
             return ready
         if timeout is None:
-            raise Deadlock("every task waits, and no timer is armed")
+            raise Deadlock(
+                "every task waits, and no timer is armed: this would hang for ever "
+                "(or waits for a thread or another process, which virtual time does not)"
+            )
         self.jump(timeout)
         return []
 
 
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
     """An event loop whose clock jumps to the next timer when nothing else is to do.
+
+    It does not wait for what is not on it, such as a thread or a server in another process.
 
     Raises:
         Deadlock: From whatever runs the loop, when nothing will ever happen again.
