@@ -60,6 +60,14 @@ def _redirect(source):
 
 
 IN_LEDGER = {
+    "a wait for what was returned counts as one for an open": (
+        "        if slot.fresh:\n",
+        "        if True:\n",
+    ),
+    "the longest wait is the last": (
+        "if waited > totals.wait_seconds_max:",
+        "if True:",
+    ),
     "a returned connection is laid by though somebody waits": (
         "            self.calm = False\n        self.queue.push(waiter)",
         "        self.queue.push(waiter)",
@@ -131,8 +139,8 @@ IN_LEDGER = {
         "        if slot.doom",
     ),
     "a connection stays fresh in the hands of a caller": (
-        "slot.fresh)\n        slot.fresh = False\n",
-        "slot.fresh)\n",
+        "            slot.fresh = False\n",
+        "",
     ),
     "a connection stays fresh on the stack": (
         "slot.fresh = False\n        self.idle.append(slot)",
@@ -340,12 +348,12 @@ IN_LIMITS = {
     ),
     # Places.
     "all are laid by, whatever a strategy wants to do first": (
-        "max_size if self._plain else -1",
+        "max_size if self.kept >= 0 else -1",
         "max_size",
     ),
     "what is above max_size is laid by": (
-        "max_size if self._plain else -1",
-        "self.limit if self._plain else -1",
+        "max_size if self.kept >= 0 else -1",
+        "self.limit if self.kept >= 0 else -1",
     ),
     # The end of a connection.
     "surplus is not cleaned, though it will be closed": (
@@ -540,12 +548,12 @@ IN_RETIREMENT = {
 
 IN_POLICIES = {
     "uses are not counted": (
-        "self.max_lifetime is not None or self.max_uses is not None or",
-        "self.max_lifetime is not None or",
+        "return self.max_lifetime is not None or self.max_uses is not None",
+        "return self.max_lifetime is not None",
     ),
     "lifetimes are not looked at when a connection is returned": (
-        "self.max_lifetime is not None or self.max_uses is not None or",
-        "self.max_uses is not None or",
+        "return self.max_lifetime is not None or self.max_uses is not None",
+        "return self.max_uses is not None",
     ),
     "what is laid by is not dated": (
         "return self.max_idle is not None or self.validate_after is not None",
@@ -598,56 +606,68 @@ IN_QUEUE = {
         "if waiter:",
     ),
     "a caller that left is served": (
-        "            if waiter.queued:\n",
-        "            if waiter:\n",
+        "            if not waiter.queued:\n",
+        "            if not waiter:\n",
     ),
     "who is served counts as waiting": (
-        "                self.length -= 1\n                if",
-        "                if",
+        "            self.length -= 1\n            if",
+        "            if",
     ),
     "who left counts as waiting": (
-        "        self.length -= 1\n        if len",
-        "        if len",
+        "        self.length -= 1\n        self._left",
+        "        self._left",
     ),
     "a caller leaves twice": (
         "        if not waiter.queued:\n            return False\n",
         "",
     ),
     "who is served can leave": (
-        "                waiter.queued = False\n                self.length",
-        "                self.length",
+        "            waiter.queued = False\n            self.length",
+        "            self.length",
     ),
     "who left is never swept out": (
-        "> 2 * self.length + SWEEP_AT",
-        "> 20 * self.length + 20 * SWEEP_AT",
+        "<= self.length + SWEEP_AT",
+        "<= 20 * self.length + 20 * SWEEP_AT",
     ),
     "who left is swept out by a leave only": (
-        "if len(entries) - SWEEP_AT > 2 * self.length:",
-        "if False:",
+        "                if self._left:\n",
+        "                if False:\n",
     ),
     "who waits is swept out": (
         "for waiter in self._entries if waiter.queued])",
         "for waiter in self._entries if not waiter.queued])",
     ),
     "an open is on behalf of the caller that came last": (
-        "                return self._uncovered[0]\n",
-        "                return self._uncovered[-1]\n",
+        "waiter = entries[self._covered]",
+        "waiter = entries[-1]",
     ),
     "each open is on behalf of the first caller": (
-        "        while self._uncovered:\n",
+        "        while self._covered < len(entries):\n",
         "        while False:\n",
     ),
     "who was opened for once is not opened for again": (
-        "return next((waiter for waiter in self._entries if waiter.live), None)",
+        "return next((waiter for waiter in entries if waiter.live), None)",
         "return None",
     ),
-    "who is served is remembered as one to open for": (
-        "                uncovered.popleft()\n",
+    "who is served is remembered as one that was opened for": (
+        "                self._covered -= 1\n",
         "                pass\n",
     ),
-    "who left is remembered as one to open for": (
-        "        self._uncovered = deque([waiter for waiter in self._uncovered if waiter.queued])\n",
+    "who is swept out is remembered as one that was opened for": (
+        "        self._covered = sum(waiter.queued for waiter in islice(self._entries, self._covered))\n",
         "",
+    ),
+    "who is skipped is not forgotten": (
+        "                self._left -= 1\n",
+        "",
+    ),
+    "who was swept out is not forgotten": (
+        "if waiter.queued])\n        self._left = 0\n",
+        "if waiter.queued])\n",
+    ),
+    "each open is on behalf of the same caller": (
+        "            self._covered += 1\n        return waiter",
+        "            pass\n        return waiter",
     ),
     "an open is on behalf of a caller that was cancelled": (
         "return self.queued and not self.future.done()",
@@ -719,14 +739,6 @@ IN_LEASE = {
 }
 
 IN_STATS = {
-    "a wait for what was returned counts as one for an open": (
-        "if fresh:",
-        "if True:",
-    ),
-    "the longest wait is the last": (
-        "max(self.wait_seconds_max, waited)",
-        "waited",
-    ),
     "what was released is not reckoned from all acquisitions": (
         "at_once + self.acquired_after_waiting + self.acquired_after_opening\n        return totals",
         "at_once + self.acquired_after_waiting\n        return totals",

@@ -106,7 +106,7 @@ class Shell:
         assert ledger.held_for(self.now, 2) == model.held_for(self.now, 2)
         queue = ledger.queue
         most = 2 * queue.length + self.sweep_at
-        assert len(queue._uncovered) <= len(queue._entries) <= most, "the dead are swept out"
+        assert queue._covered <= len(queue._entries) == queue.length + queue._left <= most, "the dead are swept out"
 
     def refill(self):
         """Validate and open while the queue needs it, and open while the pool is to be filled."""

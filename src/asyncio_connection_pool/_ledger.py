@@ -88,17 +88,9 @@ class Ledger(Retirement[Conn]):
         queue_policy: CoDel | None = None,
         plain: bool = True,
     ) -> None:
-        """Begin with no slot taken and nobody waiting.
+        """Begin with no slot taken and nobody waiting; the options are those of `ConnectionPool`.
 
-        Args:
-            max_size: See `ConnectionPool`, as for the others.
-            burst_limit: See there.
-            name: See there.
-            max_waiting: See there.
-            max_connecting: See there.
-            policies: What is done over time.
-            queue_policy: See there.
-            plain: Whether the strategy leaves a return no step but to lay the connection by.
+        `plain` is whether the strategy leaves a return no step but to lay the connection by.
         """
         super().__init__(max_size, burst_limit, max_connecting, policies, plain=plain)
         self.name = name
@@ -160,8 +152,15 @@ class Ledger(Retirement[Conn]):
         slot.handed = False
         self.handed -= 1
         slot.taken_at = now
-        self.totals.served(now - waiter.since, slot.fresh)
-        slot.fresh = False
+        totals, waited = self.totals, now - waiter.since
+        totals.wait_seconds_total += waited
+        if waited > totals.wait_seconds_max:  # noqa: PLR1730 - a call costs more than all the rest
+            totals.wait_seconds_max = waited
+        if slot.fresh:
+            slot.fresh = False
+            totals.acquired_after_opening += 1
+        else:
+            totals.acquired_after_waiting += 1
         return True
 
     # Supply.

@@ -38,7 +38,8 @@ class Limits(Slots[Conn]):
         """Whether that has to wait, since the last one failed."""
         self.changed_at = 0.0
         """When the limits were last changed, on the clock of the event loop."""
-        self._plain = plain and not policies.looks_at_exit
+        self.kept = 0 if plain and not policies.looks_at_exit else -1
+        """With no more held than this, what is returned is simply laid by; -1: it has to be looked at."""
         self.set_limits(max_size, burst_limit)
 
     def set_limits(self, max_size: int, burst_limit: int | None) -> None:
@@ -47,8 +48,7 @@ class Limits(Slots[Conn]):
         self.burst_limit = burst_limit
         self.limit = max_size if burst_limit is None else burst_limit
         """Connections that there may be now: fewer than `most` while a budget has no leave for them."""
-        self.kept = max_size if self._plain else -1
-        """With no more held than this, what is returned is simply laid by."""
+        self.kept = max_size if self.kept >= 0 else -1
         self.calm = False
 
     @property

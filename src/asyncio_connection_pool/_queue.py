@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
@@ -87,13 +88,15 @@ class WaitQueue:
     its next step only its future knows of it, so `length` counts it still.
     """
 
-    __slots__ = ("_entries", "_uncovered", "length", "since")
+    __slots__ = ("_covered", "_entries", "_left", "length", "since")
 
     def __init__(self) -> None:
         """Begin with nobody waiting."""
         self._entries: deque[Waiter] = deque()
-        self._uncovered: deque[Waiter] = deque()
-        """The tail of the queue: those on whose behalf nothing was opened yet."""
+        self._covered = 0
+        """So many at the head of the queue need nothing opened: something was opened for them, or they left."""
+        self._left = 0
+        """Entries whose callers left."""
         self.length = 0
         self.since = 0.0
         """When the first caller came to the queue that is now."""
@@ -102,23 +105,24 @@ class WaitQueue:
         """Queue a caller behind all others."""
         waiter.queued = True
         self._entries.append(waiter)
-        self._uncovered.append(waiter)
         self.length += 1
 
     def pop(self) -> Waiter | None:
         """Take the live caller that has waited longest."""
-        entries, uncovered = self._entries, self._uncovered
+        entries = self._entries
         while entries:
             waiter = entries.popleft()
-            if uncovered and uncovered[0] is waiter:
-                uncovered.popleft()
-            if waiter.queued:
-                waiter.queued = False
-                self.length -= 1
-                if not waiter.future.done():
-                    if len(entries) - SWEEP_AT > 2 * self.length:
-                        self._sweep()
-                    return waiter
+            if self._covered:
+                self._covered -= 1
+            if not waiter.queued:
+                self._left -= 1
+                continue
+            waiter.queued = False
+            self.length -= 1
+            if not waiter.future.done():
+                if self._left:
+                    self._sweep()
+                return waiter
         return None
 
     def first_uncovered(self) -> Waiter | None:
@@ -128,17 +132,19 @@ class WaitQueue:
             The first for whom none was opened yet, else the first of all: what was
             opened for that one has failed, or has gone to another.
         """
-        while self._uncovered:
-            if self._uncovered[0].live:
-                return self._uncovered[0]
-            self._uncovered.popleft()
-        return next((waiter for waiter in self._entries if waiter.live), None)
+        entries = self._entries
+        while self._covered < len(entries):
+            waiter = entries[self._covered]
+            if waiter.live:
+                return waiter
+            self._covered += 1
+        return next((waiter for waiter in entries if waiter.live), None)
 
     def cover(self) -> Waiter | None:
         """Choose that caller, and remember that one is opened for it."""
         waiter = self.first_uncovered()
-        if self._uncovered:
-            self._uncovered.popleft()
+        if self._covered < len(self._entries):
+            self._covered += 1
         return waiter
 
     def remove(self, waiter: Waiter) -> bool:
@@ -147,18 +153,21 @@ class WaitQueue:
             return False
         waiter.queued = False
         self.length -= 1
-        if len(self._entries) > 2 * self.length + SWEEP_AT:
-            self._sweep()
+        self._left += 1
+        self._sweep()
         return True
 
     def _sweep(self) -> None:
+        """Forget those that left, if they are many."""
+        if self._left <= self.length + SWEEP_AT:
+            return
+        self._covered = sum(waiter.queued for waiter in islice(self._entries, self._covered))
         self._entries = deque([waiter for waiter in self._entries if waiter.queued])
-        self._uncovered = deque([waiter for waiter in self._uncovered if waiter.queued])
+        self._left = 0
 
     def clear(self) -> None:
         """Strike everybody off."""
         for waiter in self._entries:
             waiter.queued = False
         self._entries.clear()
-        self._uncovered.clear()
-        self.length = 0
+        self.length = self._covered = self._left = 0

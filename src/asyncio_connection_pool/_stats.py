@@ -117,16 +117,6 @@ class Totals:
     wait_seconds_total: float = 0.0
     wait_seconds_max: float = 0.0
 
-    def served(self, waited: float, fresh: bool) -> None:
-        """Count an acquisition that has waited for so many seconds."""
-        if fresh:
-            self.acquired_after_opening += 1
-        else:
-            self.acquired_after_waiting += 1
-        self.wait_seconds_total += waited
-        if waited > self.wait_seconds_max:  # noqa: PLR1730 - a call costs more than all the rest
-            self.wait_seconds_max = waited
-
     def fields(self, at_once: int, *, unreleased: int) -> dict[str, Any]:
         """Give the totals as arguments for `PoolStats`.
 

@@ -203,6 +203,6 @@ def test_the_dead_do_not_outlive_the_living(kit):
 
 
 def test_a_sweep_at_each_leave_would_be_found():
-    kit = load(("_queue", "if len(self._entries) > 2 * self.length + SWEEP_AT:", "if self._entries:"))
+    kit = load(("_queue", "if self._left <= self.length + SWEEP_AT:", "if False:"))
     with pytest.raises(AssertionError):
         test_callers_leave(kit, "at random")

@@ -25,8 +25,9 @@ def find(kit, walks=WALKS, **pool):
 def test_walks_find(mutant):
     change = MUTANTS[mutant]
     pool = {"policies": OVERLOADS} if change[0] == "_codel" else {}
+    kit = load(SWEEP_SOON, change)
     with pytest.raises((AssertionError, LookupError)):
-        find(load(SWEEP_SOON, change), **pool)
+        find(kit, **pool)
 
 
 @pytest.mark.parametrize("pool", [{}, {"policies": OVERLOADS}], ids=["any pool", "overloads"])
