@@ -93,7 +93,7 @@ def test_a_lost_wake_up_is_an_error_and_no_hang():
 
     loop = virtual_loop()
     task = loop.create_task(main())
-    with pytest.raises(Deadlock, match="every task waits, .* a thread or another process"):
+    with pytest.raises(Deadlock, match=r"every task waits, .* a thread or another process"):
         loop.run_until_complete(task)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -17,7 +17,7 @@ from contextvars import copy_context
 from functools import partial
 from queue import SimpleQueue
 from threading import Thread
-from typing import TYPE_CHECKING, Any, Concatenate, Final, Generic, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, Final, Generic, NoReturn, ParamSpec, TypeVar
 
 __all__ = ("ThreadConnection",)
 
@@ -194,6 +194,10 @@ class ThreadConnection(Generic[Raw]):
         """Say what it is a connection of, and what it is doing."""
         state = "closed, " * self.closed + ("busy" if self.busy else "idle")
         return f"<{type(self).__name__} of {self._box[0] if self._box else _name(self._create)!r}, {state}>"
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be doubled."""
+        raise TypeError(f"{type(self).__name__} can be neither copied nor pickled: it has a thread")
 
     def __del__(self) -> None:
         """Have the thread of a connection that was forgotten end."""

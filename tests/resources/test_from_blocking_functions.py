@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import copy
 import gc
+import pickle
 import sqlite3
 import subprocess
 import sys
@@ -144,6 +146,16 @@ async def test_who_uses_a_connection_as_if_it_were_the_librarys_own_is_told_how_
         "ThreadConnection has no attribute 'threads': what the connection has is reached in its thread, "
         "by `await conn.call(lambda raw: raw.threads)`"
     )
+    await conn.close(PATIENCE)
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, pickle.dumps], ids=lambda function: function.__name__)
+async def test_a_connection_has_no_double_which_would_close_it_when_it_is_forgotten(duplicate):
+    conn = await Library().strategy().create_connection()
+    with pytest.raises(TypeError, match=r"^ThreadConnection can be neither copied nor pickled: it has a thread$"):
+        duplicate(conn)
+    gc.collect()
+    assert not conn.closed
     await conn.close(PATIENCE)
 
 
