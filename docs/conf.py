@@ -36,6 +36,5 @@ nitpick_ignore_regex = [
 html_theme = "furo"
 html_title = project
 html_show_sphinx = False
-html_theme_options = {"light_css_variables": {"--code-font-size": "75%"}}  # 93 characters to a line
 html_static_path = ["_static"]
 html_css_files = ["pages.css"]
