@@ -160,11 +160,6 @@ def test_a_timeout_out_of_range_is_a_valueerror(timeout):
         build().get_connection(timeout=timeout)
 
 
-def test_timeout_is_given_by_keyword():
-    with pytest.raises(TypeError):
-        build().get_connection(5)
-
-
 @pytest.mark.parametrize("timeout, error", [("5", TypeError), (-1, ValueError), (math.nan, ValueError)])
 async def test_a_bad_timeout_of_close_closes_nothing(timeout, error):
     pool = build()
