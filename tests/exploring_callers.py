@@ -176,6 +176,8 @@ class Caller:
         if isinstance(error, asyncio.CancelledError) and self.cancelled:
             return
         expected = self.body_error if at_once else conn.close_error or self.body_error
+        if conn.aborted and error is self.body_error:
+            return  # the pool gave its close up in the very tick in which that failed
         if error is not expected and not world.deliver(error):
             world.blame(f"C8: caller {self.number} left with {error!r}, not with {expected!r}")
         if not self.must_not_wait and world.is_closing(conn):
