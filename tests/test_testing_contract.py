@@ -492,6 +492,19 @@ class NothingForCancellation(Lines):
             return None
 
 
+class LateAndEndless(Lines):
+    "C12: close_connection did not end within 5 s"
+
+    async def create_connection(self):
+        try:
+            return await super().create_connection()
+        except asyncio.CancelledError:
+            return None
+
+    async def close_connection(self, line):
+        await (never() if line is None else super().close_connection(line))
+
+
 class UncancellableCreate(Lines):
     "C10: create_connection, cancelled at its wait no. 1, did not end within 5 s"
 
@@ -653,6 +666,7 @@ def test_arguments_that_cannot_be_used_are_refused_before_anything_is_opened(arg
     "arguments, words",
     [
         ({"echo": lambda conn, text: text}, "echo must be a coroutine function; it returned 'borrower 0'"),
+        ({"cut": type}, "cut must be a coroutine function; it returned <class"),
         ({"cut": lambda conn: None}, "cut must be a coroutine function; it returned None"),
         ({"session": lambda conn: "state"}, "session must be a coroutine function; it returned 'state'"),
         ({"dirt": {"a name": lambda conn: 3}}, "dirt['a name'] must be a coroutine function; it returned 3"),

@@ -99,7 +99,7 @@ class ThreadConnection(Generic[Raw]):
         box = self._box  # the thread is not to keep a connection alive that everybody has forgotten
         return await self._run(lambda: function(box[0], *args, **kwargs))
 
-    if not TYPE_CHECKING:
+    if not TYPE_CHECKING:  # pragma: no branch
 
         def __getattr__(self, name: str) -> Any:
             """Say how to reach what the library's connection has."""
