@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from .contenders import WITH_FLOOR, Pool, close
 from .figures import AT_LEAST_313, Budget, Figure, timed
-from .measure import Spread, Timer, interleave, now
+from .measure import Spread, Timer, interleave, now, own
 
 ROUNDS = 61
 CYCLES = 2_000
@@ -38,10 +38,12 @@ async def _run() -> Sequence[Figure]:
 
 
 def _timer(pool: Pool) -> Timer:
+    cycles = own(_cycles)
+
     async def cycle() -> float:
-        await _cycles(pool, WARM_UP)
+        await cycles(pool, WARM_UP)
         began = now()
-        await _cycles(pool, CYCLES)
+        await cycles(pool, CYCLES)
         return (now() - began) / CYCLES
 
     return cycle
