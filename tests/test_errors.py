@@ -238,3 +238,68 @@ async def test_the_repr_of_a_pool_is_a_line_of_its_state():
     await leave_all(people)
     await pool.close()
     assert repr(pool) == "<ConnectionPool 'things' closed, in use 0 / idle 0 / opening 0 / waiting 0 / limit 2>"
+
+
+async def test_what_connection_is_closed_raised_of_each_new_connection_is_told():
+    class Typo(FakeStrategy):
+        def connection_is_closed(self, conn):
+            return conn.is_conected
+
+    pool = ConnectionPool(strategy=Typo(), max_size=1)
+    with pytest.raises(PoolError, match=r"connection_is_closed raised AttributeError\(.*is_conected"):
+        async with pool.get_connection():
+            pass
+    await pool.close()
+
+
+async def test_what_connection_is_closed_says_is_blamed_where_it_only_says_so():
+    class Pessimist(FakeStrategy):
+        def connection_is_closed(self, conn):
+            return True
+
+    pool = ConnectionPool(strategy=Pessimist(), max_size=1)
+    with pytest.raises(PoolError, match="look at the server, or at this: what connection_is_closed says"):
+        async with pool.get_connection():
+            pass
+    await pool.close()
+
+
+@virtual
+async def test_an_open_that_was_given_up_names_connect_timeout():
+    pool = ConnectionPool(strategy=FakeStrategy(create=[NEVER]), max_size=1, connect_timeout=2)
+    with pytest.raises(PoolTimeoutError, match="within 2 s, its connect_timeout, stage: opening") as caught:
+        await use(pool)
+    assert caught.value.stage == "opening"
+    await pool.close()
+
+
+async def test_who_awaits_get_connection_is_told_to_enter_it():
+    pool = ConnectionPool(strategy=FakeStrategy(), max_size=1)
+    with pytest.raises(TypeError, match="not awaited, but entered: async with pool"):
+        await pool.get_connection()
+    await pool.close()
+
+
+@pytest.mark.parametrize("method", ["reset_connection", "validate_connection"])
+async def test_a_method_that_is_no_coroutine_function_is_told_of_in_the_log(method, caplog):
+    plain = type("Plain", (FakeStrategy,), {method: lambda self, conn: True})
+    pool = ConnectionPool(strategy=plain(), max_size=1, validate_after=0)
+    for _ in range(2):
+        await use(pool)
+        await asyncio.sleep(0)
+    await pool.close()
+    (record, *_) = caplog.records
+    step = method.partition("_")[0]
+    assert record.getMessage() == f"pool {pool.name!r}: {step} failed"
+    assert f"{method} must be a coroutine function; it returned True of type bool" in str(record.exc_info[1])
+
+
+async def test_a_question_that_fails_is_logged_with_the_name_of_the_strategy(caplog):
+    class Broken(FakeStrategy):
+        def connection_is_reusable(self, conn, exc):
+            raise OSError
+
+    pool = ConnectionPool(strategy=Broken(), max_size=1)
+    await use(pool)
+    await pool.close()
+    assert caplog.messages == [f"{Broken.__qualname__}.connection_is_reusable failed"]

@@ -97,4 +97,4 @@ class BorrowingSupply(Supply[Conn]):
     def _ended(self, task: asyncio.Task[None]) -> None:
         error = None if task.cancelled() else task.exception()
         if error is not None:
-            self.log(f"{task.get_name()} failed", error)
+            self.log(f"{task.get_name().rpartition(': ')[2]} failed", error)

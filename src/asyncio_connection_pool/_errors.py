@@ -121,10 +121,26 @@ def deadlock(stats: PoolStats, holders: str) -> PoolError:
     )
 
 
-def closed_at_birth(stats: PoolStats, times: int) -> PoolError:
-    """Describe a strategy whose new connections are never usable."""
+def connect_timeout(stats: PoolStats, seconds: float) -> PoolTimeoutError:
+    """Describe an open that was given up after so many seconds."""
+    return PoolTimeoutError(
+        f"pool {stats.name!r} had no connection within {seconds:g} s, its connect_timeout, stage: opening "
+        f"({numbers(stats)}): look at the server and the network, or raise connect_timeout",
+        stage="opening",
+    )
+
+
+def closed_at_birth(stats: PoolStats, times: int, raised: str) -> PoolError:
+    """Describe a strategy whose new connections are never usable; `raised` is what `connection_is_closed` did."""
+    says = f"connection_is_closed raised {raised}" if raised else "what connection_is_closed says of a new connection"
     return PoolError(
         f"pool {stats.name!r}: {times} connections in a row were closed as soon as "
-        f"create_connection had returned them ({numbers(stats)}): look at the server, "
-        "or at what connection_is_closed says of a new connection"
+        f"create_connection had returned them ({numbers(stats)}): look at the server, or at this: {says}"
+    )
+
+
+def not_a_coroutine(method: str, answer: object) -> TypeError:
+    """Describe a method that has to be awaited, and gave something that can't be."""
+    return TypeError(
+        f"{method} must be a coroutine function; it returned {answer!r} of type {type(answer).__qualname__}"
     )

@@ -22,6 +22,7 @@ LOOP_IS_CHEAP: Final = sys.version_info >= (3, 12)
 """Before, `get_running_loop` makes a system call, which costs more than all the rest."""
 
 ENTERED: Final = "this get_connection() block is entered already: call get_connection() again for another connection"
+AWAITED: Final = "get_connection() is not awaited, but entered: async with pool.get_connection() as conn"
 NOT_ENTERED: Final = "this get_connection() block is not entered, or was left already"
 
 
@@ -108,6 +109,12 @@ class Lease(Generic[Conn]):
         close = self._pool._checkout.give_back(slot, exc)
         if close is not None:
             await close
+
+    if not TYPE_CHECKING:  # for type checkers it is not there
+
+        def __await__(self) -> None:
+            """Tell those who come from asyncpg's `await pool.acquire()`."""
+            raise TypeError(AWAITED)
 
 
 class TimedLease(Lease[Conn]):

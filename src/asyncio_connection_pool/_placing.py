@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from functools import partial
+from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from asyncio_connection_pool._errors import queue_too_slow
+from asyncio_connection_pool._errors import not_a_coroutine, queue_too_slow
 from asyncio_connection_pool._maintenance import Maintenance
 from asyncio_connection_pool._queue import Waiter
 from asyncio_connection_pool._slot import CLOSING, GONE, READY
@@ -244,7 +245,7 @@ class Placing(ABC, Generic[Conn]):
             timer = self._loop.call_later(self._connect_timeout, self._give_validation_up, slot)
         settle = partial(self._worked_on, slot, reason, timer, since)
         try:
-            self._flights[slot] = self._tasks.start(_await(work, slot.conn), settle, to=to, eager=to == "reset")
+            self._flights[slot] = self._tasks.start(_await(work, slot.conn, to), settle, to=to, eager=to == "reset")
         except BaseException:
             self._ledger.free(slot, reason)
             if timer is not None:
@@ -279,7 +280,7 @@ class Placing(ABC, Generic[Conn]):
         if error is not None:
             self._ledger.doom(slot, reason)
             if not cancelled_by_others(task):
-                self.log(f"{task.get_name()} failed", error)
+                self.log(f"{task.get_name().rpartition(': ')[2]} failed", error)
         elif since is not None and not task.cancelling():
             self._observers.was_reset(self._loop.time() - since)
         self._offer_in_background(slot)
@@ -289,5 +290,8 @@ class Placing(ABC, Generic[Conn]):
         log.warning("pool %r: %s", self._ledger.name, what, exc_info=error)
 
 
-async def _await(work: Callable[[Conn], Awaitable[None]], conn: Conn) -> None:
-    await work(conn)
+async def _await(work: Callable[[Conn], Any], conn: Conn, to: str) -> None:
+    coming = work(conn)
+    if not isawaitable(coming):
+        raise not_a_coroutine(f"{to}_connection", coming)
+    await coming

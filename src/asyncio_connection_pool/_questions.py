@@ -26,6 +26,9 @@ class Questions(Generic[Conn]):
         self.at_every_return = overrides(strategy, "connection_is_reusable")
         self._asks_if_fatal = overrides(strategy, "failure_is_fatal")
         self._strategy = strategy
+        self._name = type(strategy).__qualname__
+        self.raised = ""
+        """The last `Exception` that passed for a yes, in words: itself, it would keep its connection alive."""
         self._is_reusable: Callable[[Conn, BaseException | None], Any]
         if self.at_every_return:
             self._is_reusable = strategy.connection_is_reusable
@@ -59,6 +62,7 @@ class Questions(Generic[Conn]):
         if isinstance(answer, BaseException) and not isinstance(answer, Exception):
             raise answer
         refuse_awaitable(answer, "connection_is_closed")
+        self.raised = repr(answer) if isinstance(answer, Exception) else ""
 
     def fatal(self, error: BaseException) -> bool:
         """Ask whether a failure means that what is open is of no use; raising is a no, since nobody is to be told."""
@@ -69,7 +73,7 @@ class Questions(Generic[Conn]):
             refuse_awaitable(answer, "failure_is_fatal")
             return bool(answer)
         except BaseException:
-            log.warning("failure_is_fatal failed", exc_info=True)
+            log.warning("%s.failure_is_fatal failed", self._name, exc_info=True)
             return False
 
     def reusable(self, conn: Conn, exc: BaseException | None) -> bool:
@@ -88,14 +92,14 @@ class Questions(Generic[Conn]):
             if not answer:
                 return False
         except Exception:
-            log.warning("connection_is_reusable failed", exc_info=True)
+            log.warning("%s.connection_is_reusable failed", self._name, exc_info=True)
             return False
         try:
             refuse_awaitable(answer, "connection_is_reusable")
         except TypeError:
             if exc is None:
                 raise
-            log.exception("connection_is_reusable failed")
+            log.exception("%s.connection_is_reusable failed", self._name)
             return False
         return True
 

@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from asyncio_connection_pool._account import NoLeave
-from asyncio_connection_pool._errors import closed_at_birth, pool_timeout
+from asyncio_connection_pool._errors import closed_at_birth, connect_timeout, not_a_coroutine
 from asyncio_connection_pool._placing import Placing
 from asyncio_connection_pool._queue import Waiter
 from asyncio_connection_pool._slot import GONE, OPENING
@@ -129,10 +129,7 @@ class Supply(Placing[Conn]):
         coming: Any = self._create_connection()
         if not inspect.isawaitable(coming):
             self._closing.drop(coming)
-            raise TypeError(
-                "create_connection must be a coroutine function; "
-                f"it returned {coming!r} of type {type(coming).__qualname__}"
-            )
+            raise not_a_coroutine("create_connection", coming)
         conn: Conn = await coming
         return conn
 
@@ -183,12 +180,14 @@ class Supply(Placing[Conn]):
             self._place(slot)
             return
         self._stillbirths += 1
-        if self._reconnects:
-            self._fail(closed_at_birth(self._ledger.stats(), self._stillbirths), slot)
+        if self._stillbirths < STILLBIRTHS and not self._reconnects:
             return
-        if self._stillbirths >= STILLBIRTHS:
+        reason = closed_at_birth(self._ledger.stats(), self._stillbirths, self._questions.raised)
+        if self._reconnects:
+            self._fail(reason, slot)
+        else:
             self._stillbirths = 0
-            self.refuse(closed_at_birth(self._ledger.stats(), STILLBIRTHS))
+            self.refuse(reason)
 
     def _break_off(self, slot: Slot[Conn]) -> None:
         """Give up an open that takes longer than `connect_timeout`."""
@@ -198,7 +197,7 @@ class Supply(Placing[Conn]):
         stats = self._ledger.stats()
         self._ledger.break_off(slot)
         task.cancel()
-        error = pool_timeout(stats, self._connect_timeout, "opening", None)
+        error = connect_timeout(stats, self._connect_timeout)
         self._observers.create_failed(self._connect_timeout, error)
         self._fail(error, slot)
 
