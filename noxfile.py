@@ -283,9 +283,9 @@ def coverage(session: nox.Session) -> None:
 @nox.session(python=MAIN, requires=["build"])
 def docs(session: nox.Session) -> None:
     """Build the documentation; a warning is an error. Its examples are executed by the tests."""
-    install(session, *group("docs"))
+    install(session, *group("docs"), extra="aioredis,asyncpg,datadog,opentelemetry,prometheus,redis")
     pages = ROOT / ".nox" / "html"
-    session.run("sphinx-build", "-q", "-W", "--keep-going", "-b", "html", "docs", str(pages))
+    session.run("sphinx-build", "-q", "-W", "-n", "--keep-going", "-b", "html", "docs", str(pages))
     session.log(f"Read them at {pages / 'index.html'}")
 
 
