@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 
 from servers import valkey
+
+
+def pytest_configure():
+    """Listen to Ctrl-C: what a shell starts in the background ignores it, and so does what that starts."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

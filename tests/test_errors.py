@@ -281,12 +281,13 @@ async def test_who_awaits_get_connection_is_told_to_enter_it():
 
 
 @pytest.mark.parametrize("method", ["reset_connection", "validate_connection"])
+@virtual
 async def test_a_method_that_is_no_coroutine_function_is_told_of_in_the_log(method, caplog):
     plain = type("Plain", (FakeStrategy,), {method: lambda self, conn: True})
     pool = ConnectionPool(strategy=plain(), max_size=1, validate_after=0)
     for _ in range(2):
         await use(pool)
-        await asyncio.sleep(0)
+        await asyncio.sleep(1)
     await pool.close()
     (record, *_) = caplog.records
     step = method.partition("_")[0]
