@@ -101,7 +101,7 @@ def read_while_pools_come_and_go(observer: PoolObserver, read: Callable[[], T], 
             ]
             await asyncio.gather(*[use(pool, 0) for pool in pools for _ in range(10)])
             await pools[0].close()
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.005)  # the reader needs the interpreter as well
 
     thread = threading.Thread(target=reading)
     thread.start()
