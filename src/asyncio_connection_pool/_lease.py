@@ -110,7 +110,7 @@ class Lease(Generic[Conn]):
         if close is not None:
             await close
 
-    if not TYPE_CHECKING:  # for type checkers it is not there
+    if not TYPE_CHECKING:  # pragma: no branch - for type checkers it is not there
 
         def __await__(self) -> None:
             """Tell those who come from asyncpg's `await pool.acquire()`."""
