@@ -185,7 +185,7 @@ def tests_uvloop(session: nox.Session) -> None:
 def tests_eager_debug(session: nox.Session) -> None:
     """Test the core with eager tasks and asyncio's debug mode."""
     install(session, *group("tests"))
-    pytest_beside(session, ACP_TEST_LOOP="eager-debug", ACP_SAMPLE="16", PYTHONASYNCIODEBUG="1")
+    pytest_beside(session, ACP_TEST_LOOP="eager-debug", ACP_SAMPLE="32", PYTHONASYNCIODEBUG="1")
 
 
 def adapters(*, full: bool) -> list[object]:
@@ -215,7 +215,7 @@ def test_adapter(session: nox.Session, extra: str, library: str, server: str, lo
         session.error(f"contrib_tests has no test_{extra}*.py")
     newest = library.endswith(next(versions[-1] for name, versions, _ in CONTRIB if name == extra))
     beside = [] if newest and session.python == MAIN and loop == "asyncio" else ["-m", "not once"]
-    pytest(session, "-n", "3", *beside, *map(str, files), ACP_TEST_LOOP=loop)
+    pytest(session, "-n", "4", *beside, *map(str, files), ACP_TEST_LOOP=loop)
 
 
 @nox.session(requires=["build"])
