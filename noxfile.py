@@ -167,11 +167,11 @@ def typing(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS, requires=["build"])
 def tests(session: nox.Session) -> None:
-    """Test the core on every interpreter that is found; on one of them all of it, and measure what a sample reaches."""
+    """Test the core on every interpreter that is found; on one of them measure it, and then test all that is sampled."""
     install(session, *group("tests"))
     pytest_beside(session, measured=session.python == MAIN)
     if session.python == MAIN:
-        pytest(session, measured=False)
+        pytest(session, "-m", "sampled or tests_of_tests or once", measured=False)
 
 
 @nox.session(python=MAIN, requires=["build"])

@@ -31,6 +31,13 @@ def pytest_asyncio_loop_factories(config, item):
     return loops.factories()
 
 
+def pytest_collection_modifyitems(items):
+    """Mark what `sampling` may take a sample of."""
+    for item in items:
+        if item.path.parent.name in {"explorer", "fleet", "sweep"}:
+            item.add_marker("sampled")
+
+
 def pytest_report_header():
     """Say in the first lines of a run which loop it is for."""
     return f"loop: {loops.KIND}"
