@@ -167,7 +167,7 @@ def typing(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS, requires=["build"])
 def tests(session: nox.Session) -> None:
-    """Test the core on every interpreter that is found; on one of them measure it, and then test all that is sampled."""
+    """Test the core on every interpreter that is found; on one, measure it, and then test all that is sampled."""
     install(session, *group("tests"))
     pytest_beside(session, measured=session.python == MAIN)
     if session.python == MAIN:
