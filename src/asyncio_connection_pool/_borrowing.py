@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from asyncio_connection_pool._account import Account
 from asyncio_connection_pool._slot import CLOSING, OPENING
 from asyncio_connection_pool._supply import Supply
+from asyncio_connection_pool._tasks import purpose
 
 if TYPE_CHECKING:
     import asyncio
@@ -97,4 +98,4 @@ class BorrowingSupply(Supply[Conn]):
     def _ended(self, task: asyncio.Task[None]) -> None:
         error = None if task.cancelled() else task.exception()
         if error is not None:
-            self.log(f"{task.get_name().rpartition(': ')[2]} failed", error)
+            self.log(f"{purpose(task)} failed", error)

@@ -13,7 +13,7 @@ from asyncio_connection_pool._maintenance import Maintenance
 from asyncio_connection_pool._queue import Waiter
 from asyncio_connection_pool._slot import CLOSING, GONE, READY
 from asyncio_connection_pool._strategy import overrides
-from asyncio_connection_pool._tasks import cancelled_by_others, failure
+from asyncio_connection_pool._tasks import cancelled_by_others, failure, purpose
 
 if TYPE_CHECKING:
     import asyncio
@@ -280,7 +280,7 @@ class Placing(ABC, Generic[Conn]):
         if error is not None:
             self._ledger.doom(slot, reason)
             if not cancelled_by_others(task):
-                self.log(f"{task.get_name().rpartition(': ')[2]} failed", error)
+                self.log(f"{purpose(task)} failed", error)
         elif since is not None and not task.cancelling():
             self._observers.was_reset(self._loop.time() - since)
         self._offer_in_background(slot)

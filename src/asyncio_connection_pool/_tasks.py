@@ -114,6 +114,11 @@ def _wake(watcher: asyncio.Future[bool], changed: bool) -> None:
         watcher.set_result(changed)
 
 
+def purpose(task: asyncio.Task[Any]) -> str:
+    """Say what a task of the pool is for, which ends its name."""
+    return task.get_name().rpartition(": ")[2]
+
+
 def failure(task: asyncio.Task[Any]) -> BaseException | None:
     """Say what a task that is done has raised, a `CancelledError` included."""
     try:
