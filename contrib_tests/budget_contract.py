@@ -39,6 +39,13 @@ async def hold(stack: AsyncExitStack, of: ConnectionPool, count: int) -> None:
         await stack.enter_async_context(of.get_connection(timeout=5))
 
 
+async def burst(budget: Any) -> int:
+    """Open a pool, hold more connections than its `max_size`, and say how many it has in use."""
+    async with pool(budget) as mine, AsyncExitStack() as stack:
+        await hold(stack, mine, 3)
+        return mine.stats().in_use
+
+
 class BudgetContract:
     """Subclass it with a `make` that makes budgets of the same `name`, on one coordinator, and a `cut_line`."""
 
@@ -215,13 +222,7 @@ class BudgetContract:
 
     def test_c11_a_budget_goes_from_one_event_loop_to_the_next(self):
         budget = self.make()
-
-        async def burst() -> int:
-            async with pool(budget) as mine, AsyncExitStack() as stack:
-                await hold(stack, mine, 3)
-                return mine.stats().in_use
-
-        assert [asyncio.run(burst()), asyncio.run(burst())] == [3, 3]
+        assert [asyncio.run(burst(budget)), asyncio.run(burst(budget))] == [3, 3]
 
     async def test_c11_a_budget_that_is_in_use_serves_one_loop(self):
         budget = self.make()
@@ -237,19 +238,13 @@ class BudgetContract:
 
     def test_c11_a_forked_child_is_a_member_of_its_own(self):
         budget = self.make()
-
-        async def burst() -> int:
-            async with pool(budget) as mine, AsyncExitStack() as stack:
-                await hold(stack, mine, 3)
-                return mine.stats().in_use
-
-        assert asyncio.run(burst()) == 3
+        assert asyncio.run(burst(budget)) == 3
         name = budget._member.name
         pid = os.fork()
         if not pid:
             try:
                 asyncio.run(budget.inspect())
-                os._exit(0 if asyncio.run(burst()) == 3 and budget._member.name != name else 1)
+                os._exit(0 if asyncio.run(burst(budget)) == 3 and budget._member.name != name else 1)
             finally:
                 os._exit(99)
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
